@@ -1,0 +1,94 @@
+"""The engine contract: where samples come from.
+
+One small protocol over every back end. An engine turns a task, its plan and one round into
+samples, each handed over as soon as it ends, and can stop the rest at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from app.group import Call, Delta, Draw, Plan, Sample, Task
+
+DeltaSink = Callable[[Delta], None]
+"""Called with each piece of the one live sample, in order. Must not block."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a server was found to do; unknown counts as False."""
+
+    n: bool = False
+    """One call may ask for several choices."""
+    logprobs: bool = False
+    token_ids: bool = False
+    processed_logprobs: bool = False
+    """Reported logprobs are those of the sampling distribution, at any temperature."""
+    structured_output: bool = False
+    tools: bool = False
+    adapters: bool = False
+    cache_salt: bool = False
+    server: str = "openai"
+    """`vllm`, `llama.cpp` or `openai`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineModel:
+    """One entry of the upstream's model list."""
+
+    id: str
+    created: int = 0
+    owned_by: str = ""
+    max_model_len: int | None = None
+
+
+class Drawing(Protocol):
+    """One round in progress."""
+
+    def __aiter__(self) -> AsyncIterator[Sample]:
+        """Each sample as it ends. Raises an `EngineError` only when none could be drawn."""
+        ...
+
+    async def cancel(self) -> tuple[Sample, ...]:
+        """Close every upstream socket now; return the unfinished samples with tokens received.
+
+        Idempotent, safe after the end, and complete within a second.
+        """
+        ...
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """The upstream requests so far, failed ones included; final once iteration has ended."""
+        ...
+
+
+class Engine(Protocol):
+    """A source of samples."""
+
+    name: str
+
+    async def start(self) -> None:
+        """Get ready. Must not fail because a remote server is down."""
+        ...
+
+    async def close(self) -> None: ...
+
+    def draw(
+        self, task: Task, plan: Plan, draw: Draw, on_delta: DeltaSink | None = None
+    ) -> Drawing:
+        """Begin a round. `on_delta` is given only for a single live sample."""
+        ...
+
+    async def capabilities(self) -> Capabilities:
+        """What the server can do; probed once and remembered."""
+        ...
+
+    async def models(self) -> tuple[EngineModel, ...]:
+        """The upstream's models. Raises `EngineError`."""
+        ...
+
+    async def is_up(self) -> bool:
+        """True when the server answers; never runs the model."""
+        ...

@@ -1,0 +1,450 @@
+"""The one record: a group, and the values it is made of.
+
+Everything the product shows, stores, caches or trains on is a pure view of a `Group`. Records are
+frozen; a group grows by `with_…` methods that return a new one, so nothing can change what was
+logged. `Group.from_json(group.to_json()) == group` holds for every group.
+Times inside a group are milliseconds since `Task.received_at`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+
+from verifiers.base import Answer, AnswerContract, Role, Status, ToolCall, Verdict, VerifierSpec
+
+GROUP_VERSION = 1
+
+Mode = Literal["auto", "off", "always"]
+Effort = Literal["low", "medium", "high"]
+OnUnverified = Literal["return", "error", "hold"]
+CacheMode = Literal["on", "off", "read_only", "write_only"]
+ContentLevel = Literal["off", "hash", "redacted", "full"]
+Route = Literal["off", "easy", "hard"]
+DecisionStatus = Literal["verified", "agreed", "unverified", "held"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameters:
+    """Sampling parameters as the client sent them; None means not sent."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    """`max_completion_tokens`, else `max_tokens`: a cap per sample."""
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    logprobs: bool = False
+    top_logprobs: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    logit_bias: Mapping[str, float] | None = None
+    reasoning_effort: str | None = None
+    verbosity: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """Allow-listed extensions (`top_k`, `min_p`, `chat_template_kwargs`, …), passed on as sent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Gateway options after precedence: body > header > model suffix > key default > config."""
+
+    mode: Mode = "auto"
+    n: int | None = None
+    """Upper bound on samples; None means the cap of `effort`."""
+    effort: Effort = "medium"
+    deadline_ms: int = 60_000
+    verifiers: tuple[VerifierSpec, ...] = ()
+    on_unverified: OnUnverified = "return"
+    cache: CacheMode = "on"
+    include: tuple[str, ...] = ()
+    """Extra parts of the reply; known: `trace`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What was asked, parsed once at the edge."""
+
+    trace_id: str
+    """`chatcmpl-<ulid>`: the id of the completion and of its trace."""
+    request_id: str
+    received_at: float
+    """Unix time in seconds."""
+    tenant: str
+    """Whose cache, traces and limits apply; `local` when keys are off."""
+    model: str
+    """As the client wrote it, suffix included; echoed in the reply."""
+    alias: str
+    """The alias without suffix."""
+    engine: str
+    """Name of the engine that the alias points at."""
+    messages: tuple[Mapping[str, Any], ...]
+    parameters: Parameters = field(default_factory=Parameters)
+    options: Options = field(default_factory=Options)
+    choices: int = 1
+    """`n` of the request: how many choices to return."""
+    tools: tuple[Mapping[str, Any], ...] = ()
+    tool_choice: Any = None
+    parallel_tool_calls: bool | None = None
+    response_format: Mapping[str, Any] | None = None
+    stream: bool = False
+    include_usage: bool = False
+    service_tier: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    store: bool | None = None
+    content: ContentLevel = "full"
+    """How much text may be kept; `store: false` makes it `off`."""
+    user_hash: str | None = None
+    cache_namespace: str | None = None
+    """Hash of `prompt_cache_key`."""
+    ignored: tuple[str, ...] = ()
+    """Parameters that were accepted and had no effect."""
+
+    def prompt(self) -> str:
+        """Text of the last user message; parts are joined by newlines."""
+        for message in reversed(self.messages):
+            if message.get("role") == "user":
+                return text_of(message.get("content"))
+        return ""
+
+    def system(self) -> str:
+        """Text of all system and developer messages."""
+        roles = ("system", "developer")
+        return "\n".join(text_of(m.get("content")) for m in self.messages if m.get("role") in roles)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """One feature of the routing decision and what it added to the score."""
+
+    feature: str
+    value: float | str | bool
+    contribution: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifierRef:
+    """A verifier of this task, as the reply, the cache key and the trace name it."""
+
+    name: str
+    version: str
+    config_hash: str
+    role: Role
+    decisive: bool
+    source: Literal["auto", "request", "route"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How the task will be answered."""
+
+    route: Route
+    difficulty: float
+    """0..1; at or above `threshold` the task is hard."""
+    threshold: float
+    reasons: tuple[Reason, ...]
+    rule: str
+    """Name of the stop rule, e.g. `margin`."""
+    first_round: int
+    cap: int
+    """Samples at most, all rounds together."""
+    margin: int
+    engine: str
+    policy: str
+    """Version of the model that answers: a policy name, or the engine's model."""
+    contract: AnswerContract
+    verifiers: tuple[VerifierRef, ...]
+    temperature: float | None
+    """The value sent to the engine; None leaves it to the engine."""
+    top_p: float | None
+    max_tokens: int | None
+    seed: int
+    deadline_ms: int
+    live: bool = False
+    """True when deltas may be forwarded before the decision: one sample and nothing to check."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draw:
+    """The next round: how many samples to ask for, all at once."""
+
+    round: int
+    """From 1."""
+    n: int
+    first_index: int
+    """Index of the round's first sample in the group."""
+    seed: int
+    """H(plan seed, round); one upstream call carries one seed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delta:
+    """A piece of a sample while it is being generated (live path only)."""
+
+    content: str = ""
+    reasoning: str = ""
+    tool_calls: tuple[Mapping[str, Any], ...] = ()
+    """Wire form of `delta.tool_calls`."""
+    logprobs: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One completion drawn from an engine."""
+
+    index: int
+    """Position in the group, from 0, in drawing order."""
+    round: int
+    call: int
+    """Index of the upstream call it came from."""
+    choice: int
+    """Index inside that call."""
+    text: str
+    """What is verified, voted on and served."""
+    raw_text: str | None = None
+    """What the model wrote, where `text` differs from it; `altered` says how."""
+    reasoning: str = ""
+    refusal: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: str | None = None
+    """None: it never ended (cancelled or cut), so it is neither verified nor counted as a vote."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    """Exact from token ids or usage; for a cancelled sample the number received."""
+    token_ids: tuple[int, ...] | None = None
+    logprobs: tuple[float, ...] | None = None
+    """Natural log of the sampling probability of each token (µ), aligned with `token_ids`."""
+    logprobs_wire: Mapping[str, Any] | None = None
+    """`choices[].logprobs` as the engine sent it; kept when the client asked for logprobs."""
+    seed: int | None = None
+    """Seed of the upstream call."""
+    model: str = ""
+    """Model name that the upstream reported."""
+    started_ms: float = 0.0
+    first_token_ms: float | None = None
+    finished_ms: float = 0.0
+    cancelled: bool = False
+    trainable: bool = False
+    not_trainable: str = ""
+    """Why it may not be trained on, when it may not."""
+    altered: tuple[str, ...] = ()
+    """Changes between what the model wrote and `text`: `code_fence_removed`, `bad_unicode`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One upstream request."""
+
+    index: int
+    round: int
+    engine: str
+    n: int
+    """Choices asked for."""
+    seed: int | None
+    started_ms: float
+    finished_ms: float
+    attempts: int = 1
+    prompt_tokens: int = 0
+    """Paid once a call, however many choices it returned."""
+    prompt_token_ids: tuple[int, ...] | None = None
+    upstream_id: str = ""
+    error: str = ""
+    """Code of the error that ended it; empty when it ended well."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """A sample with what was found out about it."""
+
+    sample: Sample
+    answer: Answer
+    verdicts: tuple[Verdict, ...] = ()
+    reward: float | None = None
+    """0..1, or None when it could not be checked. None is never 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """Votes per answer key, highest first."""
+
+    votes: tuple[tuple[str, int], ...] = ()
+    leader: str | None = None
+    runner_up: str | None = None
+    margin: int = 0
+    """Votes of the leader minus votes of the runner-up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What was decided and why."""
+
+    status: DecisionStatus
+    winner: int | None
+    """Index of the sample that is served; None when none can be."""
+    returned: tuple[int, ...] = ()
+    """Indexes of the choices to return, best first; `winner` comes first."""
+    stop_reason: str = ""
+    confidence: float | None = None
+    """Calibrated P(correct); None where the route has no calibration."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """One bar of the waterfall."""
+
+    name: str
+    """`cache`, `plan`, `sample`, `verify:<name>`, `decide`."""
+    start_ms: float
+    end_ms: float
+    sample: int | None = None
+    wait_ms: float = 0.0
+    """Part of it that was spent queueing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheRecord:
+    """Where a cached reply came from."""
+
+    hit: bool = False
+    key: str | None = None
+    source_trace_id: str | None = None
+    age_s: float | None = None
+    coalesced: bool = False
+    """True when the request waited for an equal one in flight."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why no answer could be given; kept as data."""
+
+    code: str
+    message: str
+    status: int
+    where: str
+    """`engine`, `client`, `deadline`, …"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens of the whole group."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Task, plan, samples, verdicts, tally and decision of one request."""
+
+    task: Task
+    plan: Plan
+    scored: tuple[Scored, ...] = ()
+    calls: tuple[Call, ...] = ()
+    tally: Tally = field(default_factory=Tally)
+    decision: Decision | None = None
+    """None while it is open, and when nothing could be drawn (`error` says why)."""
+    spans: tuple[Span, ...] = ()
+    cache: CacheRecord = field(default_factory=CacheRecord)
+    degraded: tuple[str, ...] = ()
+    error: Failure | None = None
+    finished_ms: float = 0.0
+    gateway_version: str = ""
+    extractor_version: str = ""
+    version: int = GROUP_VERSION
+
+    @classmethod
+    def open(cls, task: Task, plan: Plan) -> Group:
+        return cls(task=task, plan=plan)
+
+    @property
+    def trace_id(self) -> str:
+        return self.task.trace_id
+
+    @property
+    def rounds(self) -> int:
+        return max((s.sample.round for s in self.scored), default=0)
+
+    @property
+    def winner(self) -> Scored | None:
+        """The sample that is served, with its verdicts."""
+        if self.decision is None or self.decision.winner is None:
+            return None
+        return self.at(self.decision.winner)
+
+    def at(self, index: int) -> Scored:
+        """The scored sample with this index. Raises KeyError."""
+        for scored in self.scored:
+            if scored.sample.index == index:
+                return scored
+        raise KeyError(index)
+
+    def usage(self) -> Usage:
+        """All tokens paid for: prompts once a call, completions of every sample, losers too.
+
+        A cache hit was drawn by nobody, so it has no calls and counts its winner's tokens.
+        """
+        prompt = sum(call.prompt_tokens for call in self.calls)
+        if not self.calls:
+            prompt = max((s.sample.prompt_tokens for s in self.scored), default=0)
+        return Usage(
+            prompt_tokens=prompt,
+            completion_tokens=sum(s.sample.completion_tokens for s in self.scored),
+        )
+
+    def with_scored(self, *scored: Scored) -> Group:
+        return dataclasses.replace(self, scored=self.scored + scored)
+
+    def with_calls(self, *calls: Call) -> Group:
+        return dataclasses.replace(self, calls=self.calls + calls)
+
+    def with_tally(self, tally: Tally) -> Group:
+        return dataclasses.replace(self, tally=tally)
+
+    def with_decision(self, decision: Decision) -> Group:
+        return dataclasses.replace(self, decision=decision)
+
+    def with_spans(self, *spans: Span) -> Group:
+        return dataclasses.replace(self, spans=self.spans + spans)
+
+    def with_degraded(self, *words: str) -> Group:
+        new = tuple(word for word in words if word not in self.degraded)
+        return dataclasses.replace(self, degraded=self.degraded + new)
+
+    def with_error(self, failure: Failure) -> Group:
+        return dataclasses.replace(self, error=failure)
+
+    def finished(self, at_ms: float) -> Group:
+        return dataclasses.replace(self, finished_ms=at_ms)
+
+    def to_json(self) -> bytes:
+        return _adapter().dump_json(self)
+
+    @classmethod
+    def from_json(cls, data: bytes | str) -> Group:
+        """Raises pydantic's ValidationError when the data is not a group."""
+        return _adapter().validate_json(data)
+
+
+@cache
+def _adapter() -> TypeAdapter[Group]:
+    return TypeAdapter(Group)
+
+
+def text_of(content: Any) -> str:
+    """Text of a message's content: the string itself, or its text parts joined by newlines."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list | tuple):
+        return "\n".join(
+            part.get("text", "") for part in content if isinstance(part, Mapping) and "text" in part
+        )
+    return ""
+
+
+def passed(verdict: Verdict) -> bool:
+    return verdict.status is Status.PASS

@@ -1,0 +1,204 @@
+"""All settings: one TOML file < environment < flags.
+
+Environment variables are `VERIVOTE__SECTION__KEY`. Unknown keys are errors that name the key and
+the nearest known one. Secrets are written as `env:NAME` and read when they are used.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from app.errors import ConfigError
+from app.group import ContentLevel, Effort, Mode, OnUnverified
+
+ENV_PREFIX = "VERIVOTE__"
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ServerSettings(Section):
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    keys: Literal["off", "required"] = Field(
+        "off", description="`required` asks every caller for a key; `off` is for loopback only."
+    )
+    allowed_hosts: tuple[str, ...] = Field(
+        (), description="Host names accepted besides loopback ones; `*` accepts any."
+    )
+    max_body_bytes: int = Field(4 * 2**20, ge=1024, description="Largest request body in bytes.")
+    max_messages: int = Field(2048, ge=1, description="Most messages in one request.")
+    grace_s: float = Field(30.0, ge=0, description="Seconds that open requests get at shutdown.")
+    max_inflight: int = Field(256, ge=1, description="Requests answered at once; more get 503.")
+    stream_comment_s: float = Field(
+        10.0, gt=0, description="Seconds between keep-alive comments on a quiet stream."
+    )
+
+
+class StoreSettings(Section):
+    url: str = Field("", description="SQLAlchemy URL; empty means SQLite in the data folder.")
+    content: ContentLevel = Field("full", description="How much text is kept.")
+    retention_days: int = Field(30, ge=1, description="Days that texts are kept.")
+
+
+class CacheSettings(Section):
+    url: str = Field("memory://", description="Where verified answers are cached.")
+    ttl_s: float = Field(86_400.0, gt=0, description="Seconds an entry lives, plus or minus 10 %.")
+    max_bytes: int = Field(64 * 2**20, ge=0, description="Memory bound of the memory cache.")
+
+
+class EngineSettings(Section):
+    kind: Literal["openai", "embedded"] = Field("openai", description="Which back end.")
+    base_url: str = Field("", description="Address of an OpenAI-compatible server, up to `/v1`.")
+    api_key: str = Field("", description="Key for the server, as `env:NAME` or the key itself.")
+    model: str = Field("", description="Model to ask for; empty takes the server's first model.")
+    connect_s: float = Field(2.0, gt=0, description="Seconds to connect.")
+    first_byte_s: float = Field(30.0, gt=0, description="Seconds until the first byte.")
+    idle_s: float = Field(20.0, gt=0, description="Seconds of silence inside a reply.")
+    request_s: float = Field(120.0, gt=0, description="Seconds for one call in all.")
+    max_inflight: int = Field(256, ge=1, description="Samples in flight at once.")
+    retries: int = Field(2, ge=0, le=10, description="Retries before the first byte.")
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_http(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        return value.rstrip("/")
+
+
+class DefaultSettings(Section):
+    effort: Effort = Field("medium", description="low: 8 samples at most, medium 16, high 40.")
+    mode: Mode = Field("auto", description="auto: the router decides; off: never; always: always.")
+    rule: Literal["margin"] = Field("margin", description="Stop rule of the vote.")
+    deadline_ms: int = Field(60_000, ge=100, description="Milliseconds for the whole group.")
+    on_unverified: OnUnverified = Field("return", description="What an unverified answer gets.")
+    temperature: float = Field(
+        0.7, ge=0, le=2, description="Temperature of samples on the vote path."
+    )
+    deny_unknown_fields: bool = Field(
+        False, description="Refuse unknown request fields instead of ignoring them."
+    )
+
+
+class VerifierSettings(Section):
+    deadline_ms: int = Field(5_000, ge=10, description="Milliseconds of work for one verdict.")
+    workers: int = Field(2, ge=1, le=64, description="Killable worker processes.")
+
+
+class TelemetrySettings(Section):
+    otlp_endpoint: str = Field("", description="OTLP/HTTP collector; empty exports nothing.")
+    content: bool = Field(False, description="Put prompts and answers on spans.")
+
+
+class Settings(Section):
+    server: ServerSettings = ServerSettings()
+    store: StoreSettings = StoreSettings()
+    cache: CacheSettings = CacheSettings()
+    engines: dict[str, EngineSettings] = Field(default_factory=dict)
+    aliases: dict[str, str] = Field(default_factory=lambda: {"auto": "main", "*": "main"})
+    defaults: DefaultSettings = DefaultSettings()
+    verifiers: VerifierSettings = VerifierSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+    data: Path = Field(Path(".verivote"), description="Folder of all state.")
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Settings:
+        for alias, engine in self.aliases.items():
+            if self.engines and engine not in self.engines:
+                known = ", ".join(sorted(self.engines))
+                raise ValueError(f"aliases.{alias} names engine '{engine}'; known: {known}")
+        if self.server.keys == "off" and self.server.host not in LOOPBACK_HOSTS:
+            raise ValueError(
+                f"server.keys is 'off' but server.host is '{self.server.host}': "
+                'off loopback a key is required; set server.keys = "required"'
+            )
+        return self
+
+
+def load_settings(
+    file: Path | None = None,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    flags: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Merge file, environment and flags. Raises `ConfigError` that names the key."""
+    merged: dict[str, Any] = {}
+    if file is not None:
+        merged = _read_file(file)
+    _merge(merged, _from_environ(environ))
+    _merge(merged, flags or {})
+    try:
+        return Settings.model_validate(merged)
+    except ValidationError as invalid:
+        raise ConfigError(_explain(invalid)) from None
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"config file '{file}' does not exist") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as broken:
+        raise ConfigError(f"config file '{file}' is not TOML: {broken}") from None
+    except OSError as unreadable:
+        raise ConfigError(f"config file '{file}' cannot be read: {unreadable.strerror}") from None
+
+
+def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in environ.items():
+        if not name.startswith(ENV_PREFIX):
+            continue
+        *parents, key = name.removeprefix(ENV_PREFIX).lower().split("__")
+        place = found
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[key] = value
+    return found
+
+
+def _merge(into: dict[str, Any], over: Mapping[str, Any]) -> None:
+    for key, value in over.items():
+        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _explain(invalid: ValidationError) -> str:
+    """The first fault as `key: what is wrong`, with the nearest known key for an unknown one."""
+    fault = invalid.errors(include_url=False)[0]
+    path = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(fault["loc"][-1]), _known_keys(fault["loc"][:-1]), n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        return f"unknown key '{path}'{hint}"
+    message = fault["msg"].removeprefix("Value error, ")
+    shown = repr(fault.get("input")) if fault["type"] != "value_error" else ""
+    got = f", got {shown}" if shown and len(shown) < 80 else ""
+    return f"{path}: {message}{got}" if path else message
+
+
+def _known_keys(path: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = Settings
+    for part in path:
+        field = model.model_fields.get(str(part))
+        annotation = field.annotation if field is not None else None
+        for option in (annotation, *get_args(annotation)):
+            if isinstance(option, type) and issubclass(option, BaseModel):
+                model = option
+                break
+        else:
+            if path and path[0] == "engines":
+                model = EngineSettings
+    return list(model.model_fields)

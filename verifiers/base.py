@@ -1,0 +1,237 @@
+"""The verifier contract: what a judge is shown, what it may say, and how it is registered.
+
+A verifier looks at one candidate and says pass, fail, abstain or error. It never enforces its own
+deadline, isolation or score range: `verifiers.run` does, so a broken plug-in cannot become a pass.
+This module holds values and the registry only; it does no I/O and starts no process.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
+
+
+class Status(StrEnum):
+    """The four outcomes. `abstain` and `error` are never read as zero."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    ABSTAIN = "abstain"
+    ERROR = "error"
+
+
+Role = Literal["gate", "outcome", "process", "policy", "judge"]
+"""What a verdict is worth: gates and policies must pass and earn nothing, outcomes are graded."""
+
+Isolation = Literal["inline", "worker", "sandbox", "remote"]
+"""Where it runs. `inline` only for pure, bounded work under a millisecond."""
+
+AnswerKind = Literal["number", "choice", "text", "json", "tool_calls", "none"]
+"""How an answer becomes a vote key. `none`: free prose, on which nobody can vote."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """One function call as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+    """JSON text, byte for byte: it is never parsed and rewritten, so large integers survive."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """What a verifier is shown of a sample."""
+
+    text: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: str | None = "stop"
+    """`length` means the text was cut by the token limit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerContract:
+    """What counts as the answer of this task and by which rule it is found."""
+
+    kind: AnswerKind = "none"
+    rule: str = "auto"
+    """Name of the extraction rule; `auto` is the kind's default (verifiers/extract.py)."""
+    choices: tuple[str, ...] = ()
+    """The allowed letters or labels when `kind` is `choice`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a candidate says, extracted once by a named rule."""
+
+    kind: AnswerKind
+    rule: str | None
+    """The rule that found it; None when nothing was found."""
+    text: str = ""
+    """As written by the model."""
+    key: str | None = None
+    """Canonical form: two answers are one vote exactly when their keys are equal. None: no vote."""
+    reason: str = ""
+    """Why there is no key (`no_answer`, `conflicting_answers`, `truncated`, …)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifierSpec:
+    """One verifier as asked for, before its options are checked."""
+
+    use: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    source: Literal["auto", "request", "route"] = "request"
+    param: str = ""
+    """Where it came from, for error messages, e.g. `verify.verifiers[1]`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """What a candidate is checked against, apart from a verifier's own options."""
+
+    prompt: str = ""
+    """Text of the last user message."""
+    system: str = ""
+    """Text of the system and developer messages."""
+    tools: tuple[Mapping[str, Any], ...] = ()
+    """Tool definitions as sent by the client."""
+    tool_choice: Any = None
+    parallel_tool_calls: bool = True
+    response_format: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A verifier's options, parsed once per task."""
+
+    payload: Any
+    """Whatever `verify` needs. Must pickle when the isolation is `worker`."""
+    contract: AnswerContract | None = None
+    """The answer this verifier reads; None when it reads the whole candidate."""
+    decisive: bool = False
+    """True when a pass is proof for this task (a reference, an exact recomputation)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What a verifier says; the runner stamps it into a `Verdict`."""
+
+    status: Status
+    score: float | None = None
+    """0..1 for pass and fail. None means 1 for pass and 0 for fail."""
+    reason: str = ""
+    """Short code that is safe to show to the client."""
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    """JSON values only; shown in the trace, never in the reply."""
+    steps: tuple[float, ...] | None = None
+    """Score per step, for process verifiers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """One verifier on one sample, as logged."""
+
+    verifier: str
+    version: str
+    config_hash: str
+    """First 12 hex digits of sha256 over the canonical JSON of the options."""
+    role: Role
+    decisive: bool
+    status: Status
+    score: float | None = None
+    """0..1 for pass and fail, else None."""
+    reason: str = ""
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    steps: tuple[float, ...] | None = None
+    wait_ms: float = 0.0
+    """Time until a worker took the job; not part of the deadline."""
+    run_ms: float = 0.0
+
+
+class BadCheck(ValueError):
+    """The options of a verifier, or the request it reads, cannot be used."""
+
+    def __init__(self, message: str, *, param: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        """Path below the verifier spec, e.g. `reference`; the caller prefixes where the spec is."""
+
+
+class UnknownVerifier(BadCheck):
+    """No verifier is registered under this name."""
+
+
+@runtime_checkable
+class Verifier(Protocol):
+    """One kind of judge. Instances are stateless and shared by all requests.
+
+    `verify` must be a pure function of its arguments. It may raise: the runner turns that into
+    the verdict `error`.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[str]
+    role: ClassVar[Role]
+    isolation: ClassVar[Isolation]
+
+    def detect(self, check: Check) -> Mapping[str, Any] | None:
+        """Options when the request itself says how to check it, else None (not attached)."""
+        ...
+
+    def prepare(self, options: Mapping[str, Any], check: Check) -> Prepared:
+        """Parse options, references and schemas once. Raises `BadCheck` with the option's name."""
+        ...
+
+    def verify(self, prepared: Prepared, candidate: Candidate, answer: Answer) -> Finding:
+        """Judge one candidate. `answer` follows `prepared.contract` (kind `none` without one)."""
+        ...
+
+
+V = TypeVar("V", bound=type[Any])
+
+_REGISTRY: dict[str, Verifier] = {}
+
+
+def register(cls: V) -> V:
+    """Class decorator: make the verifier known under its `name`."""
+    instance = cls()
+    if not isinstance(instance, Verifier):
+        raise TypeError(f"{cls.__name__} lacks a part of the verifier contract")
+    _REGISTRY[instance.name] = instance
+    return cls
+
+
+def get_verifier(name: str) -> Verifier:
+    """The registered verifier, or `UnknownVerifier` naming the nearest known ones."""
+    try:
+        return _REGISTRY[name]
+    except KeyError:
+        near = difflib.get_close_matches(name, _REGISTRY, n=1)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        known = ", ".join(sorted(_REGISTRY))
+        raise UnknownVerifier(
+            f"unknown verifier '{name}'; {hint}known: {known}", param="use"
+        ) from None
+
+
+def known_verifiers() -> tuple[Verifier, ...]:
+    """All registered verifiers, in order of their names."""
+    return tuple(_REGISTRY[name] for name in sorted(_REGISTRY))
+
+
+def detect_specs(check: Check) -> tuple[VerifierSpec, ...]:
+    """Verifiers that the request itself calls for, in order of their names."""
+    found = []
+    for verifier in known_verifiers():
+        options = verifier.detect(check)
+        if options is not None:
+            found.append(
+                VerifierSpec(use=verifier.name, options=options, source="auto", param=verifier.name)
+            )
+    return tuple(found)
