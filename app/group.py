@@ -12,9 +12,9 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
 from verifiers.base import Answer, AnswerContract, Role, Status, ToolCall, Verdict, VerifierSpec
 
@@ -341,6 +341,9 @@ class Usage:
 class Group:
     """Task, plan, samples, verdicts, tally and decision of one request."""
 
+    # A log probability may be -inf; as JSON null the group could not be read back.
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(ser_json_inf_nan="strings")
+
     task: Task
     plan: Plan
     scored: tuple[Scored, ...] = ()
@@ -355,6 +358,11 @@ class Group:
     finished_ms: float = 0.0
     gateway_version: str = ""
     extractor_version: str = ""
+    altered: tuple[str, ...] = ()
+    """What the store changed to be able to keep it: `nul` (U+0000 is shown as U+2400),
+    `bad_unicode` (a lone surrogate is shown as U+FFFD), `content_dropped` (the spool was full)."""
+    original_sha256: str | None = None
+    """Hex sha256 of the group's JSON before that change; None when nothing was changed."""
     version: int = GROUP_VERSION
 
     @classmethod
