@@ -83,6 +83,8 @@ class Task:
     """The alias without suffix."""
     engine: str
     """Name of the engine that the alias points at."""
+    upstream_model: str = ""
+    """The upstream's own model id, when the client named one; empty takes the engine's model."""
     messages: tuple[Mapping[str, Any], ...]
     parameters: Parameters = field(default_factory=Parameters)
     options: Options = field(default_factory=Options)

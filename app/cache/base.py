@@ -37,7 +37,11 @@ class Flight(Protocol):
     """The right to draw for a key, or somebody else's result."""
 
     entry: CacheEntry | None
-    """Set when the leader's answer was admitted while this caller waited."""
+    """The leader's answer, verified or not, for a caller who waited; None: this caller leads."""
+
+    def share(self, entry: CacheEntry) -> None:
+        """Give the answer to everybody who waits for this key now; it is not kept."""
+        ...
 
 
 class Cache(Protocol):
@@ -52,8 +56,8 @@ class Cache(Protocol):
         ...
 
     def flight(self, key: str) -> AbstractAsyncContextManager[Flight]:
-        """Enter alone for this key, or wait for whoever is in. When the leader leaves without an
-        entry, exactly one waiter leads next."""
+        """Enter alone for this key, or wait for whoever is in. When the leader leaves without
+        sharing, exactly one waiter leads next."""
         ...
 
     async def stats(self) -> CacheStats: ...

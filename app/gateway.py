@@ -1,0 +1,339 @@
+"""The path of a request, from task to stored group, top to bottom.
+
+No parsing, no SQL, no HTTP: those are at the rim. The steps that decide anything (`make_plan`,
+`next_step`, `decide`) are pure functions in their own rooms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+
+from app import __version__
+from app.cache.base import Cache, CacheEntry
+from app.cache.entry import group_from_entry, may_be_cached, to_cache_entry
+from app.cache.key import cache_key
+from app.engines.base import DeltaSink, Drawing, Engine
+from app.errors import EngineError, RequestError, StoreError, VerivoteError
+from app.group import Draw, Failure, Group, Plan, Sample, Scored, Span, Task, VerifierRef
+from app.routing.plan import make_plan, seed_of
+from app.settings import Settings
+from app.store.base import Store
+from app.voting.decide import decide
+from app.voting.stop import Stop, next_step, settled_by
+from app.voting.tally import tally_votes
+from verifiers.base import Answer, BadCheck, Candidate, Check, VerifierSpec, detect_specs
+from verifiers.extract import EXTRACTOR_VERSION, extract_answer, guess_contract, unfence_json
+from verifiers.run import Panel, Runner
+
+log = logging.getLogger("verivote.gateway")
+
+CLIENT_GONE = Failure(
+    code="client_closed_request",
+    message="The client closed the connection.",
+    status=499,
+    where="client",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rim:
+    """Everything that does I/O, wired once by `app.main`."""
+
+    settings: Settings
+    engines: Mapping[str, Engine]
+    runner: Runner
+    cache: Cache
+    store: Store
+    clock: Callable[[], float] = time.time
+    """Unix time in seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A task that was found answerable: its verifiers are prepared and its plan is made."""
+
+    task: Task
+    panel: Panel
+    plan: Plan
+
+
+async def open_task(task: Task, rim: Rim) -> Opened:
+    """Prepare the verifiers and the plan. Raises `RequestError` before anything is drawn."""
+    check = check_of(task)
+    try:
+        panel = await rim.runner.prepare(_wanted_specs(task, check), check)
+    except BadCheck as bad:
+        raise RequestError(bad.message, param=bad.param or None) from None
+    plan = make_plan(
+        task,
+        contract=panel.contract or guess_contract(check.prompt, check.system),
+        verifiers=_refs(panel),
+        policy=_policy_of(task, rim),
+        defaults=rim.settings.defaults,
+    )
+    return Opened(task=task, panel=panel, plan=plan)
+
+
+async def answer(opened: Opened, rim: Rim, on_delta: DeltaSink | None = None) -> Group:
+    """Answer one task and log its group. Every step of a request is here, in order.
+
+    `on_delta` receives the pieces of the one sample of a live plan while it is generated. A group
+    without an answer comes back with `error` set. When the caller is cancelled, every upstream
+    call is closed and the group is logged before the cancellation goes on.
+    """
+    task, plan = opened.task, opened.plan
+    if not (opened.panel.decisive and task.options.cache != "off"):
+        return await _log(await _draw(opened, rim, on_delta), rim)
+
+    key = cache_key(task, plan, extractor_version=EXTRACTOR_VERSION)
+    reads = task.options.cache in ("on", "read_only")
+    if reads and (entry := await rim.cache.get(key)):
+        return await _log(_hit(opened, entry, rim, coalesced=False), rim)
+    async with rim.cache.flight(key) as flight:
+        if reads and flight.entry:
+            return await _log(_hit(opened, flight.entry, rim, coalesced=True), rim)
+        group = await _log(await _draw(opened, rim, on_delta), rim)
+        if group.error is None:
+            entry = to_cache_entry(group, key, now=rim.clock())
+            flight.share(entry)
+            if may_be_cached(group):
+                await rim.cache.put(entry)
+    return group
+
+
+def _hit(opened: Opened, entry: CacheEntry, rim: Rim, *, coalesced: bool) -> Group:
+    now = rim.clock()
+    group = group_from_entry(entry, opened.task, opened.plan, now=now, coalesced=coalesced)
+    return _finished(group, opened.task, rim)
+
+
+async def _draw(opened: Opened, rim: Rim, on_delta: DeltaSink | None) -> Group:
+    """Rounds of sample, verify as each arrives, vote, stop; then decide."""
+    task, plan = opened.task, opened.plan
+    engine = rim.engines[plan.engine]
+    group = Group.open(task, plan)
+    reason, failure = "", None
+    try:
+        async with asyncio.timeout(_seconds_left(task, rim)):
+            while isinstance(step := next_step(group, seed=_round_seed(group)), Draw):
+                drawing = engine.draw(task, plan, step, on_delta if plan.live else None)
+                before, ended = len(group.scored), list[Sample]()
+                try:
+                    async with aclosing(_judged(drawing, ended, opened, rim)) as arriving:
+                        async for scored, spans in arriving:
+                            group = _with_scored(group, scored, spans)
+                            in_flight = step.n - (len(group.scored) - before)
+                            if settled_by(group, in_flight=in_flight):
+                                break
+                finally:
+                    lost = (*ended, *await drawing.cancel())
+                    group = _with_lost(group, lost).with_calls(*drawing.calls)
+                came = len(group.scored) - before
+                if came < step.n:
+                    group = group.with_degraded("samples")
+                if came == 0:
+                    break
+            reason = step.reason if isinstance(step, Stop) else "samples"
+    except TimeoutError:
+        reason = "deadline"
+        failure = Failure(
+            code="deadline_exceeded",
+            message=f"No sample ended within {plan.deadline_ms} ms; raise verify.deadline_ms.",
+            status=504,
+            where="deadline",
+        )
+    except EngineError as error:
+        reason, failure = "engine", _failure_of(error)
+    except asyncio.CancelledError:
+        group = _finished(group.with_error(CLIENT_GONE), task, rim)
+        await _log(group, rim)
+        raise
+    decided = group.with_decision(decide(group, reason))
+    if failure is not None:
+        usable = any(scored.sample.finish_reason is not None for scored in group.scored)
+        decided = decided.with_degraded(reason) if usable else decided.with_error(failure)
+    return _finished(decided, task, rim)
+
+
+async def _judged(
+    drawing: Drawing, ended: list[Sample], opened: Opened, rim: Rim
+) -> AsyncIterator[tuple[Scored, tuple[Span, ...]]]:
+    """Each sample with its verdicts, as soon as both are there, in that order of arrival.
+
+    A slow verifier holds back its own sample only. `ended` collects every sample that arrived,
+    also those that nobody waited to see judged. Raises what the drawing raises, after the rest.
+    """
+    ready: asyncio.Queue[tuple[Scored, tuple[Span, ...]] | None] = asyncio.Queue()
+    judging: set[asyncio.Task[None]] = set()
+
+    async def judge(sample: Sample) -> None:
+        ready.put_nowait(await _score(sample, opened, rim))
+
+    async def pump() -> None:
+        try:
+            async for sample in drawing:
+                ended.append(sample)
+                judging.add(asyncio.create_task(judge(sample)))
+        finally:
+            if judging:
+                await asyncio.gather(*judging)
+            ready.put_nowait(None)
+
+    pumping = asyncio.create_task(pump())
+    try:
+        while (item := await ready.get()) is not None:
+            yield item
+        await pumping
+    finally:
+        tasks = (pumping, *judging)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _score(sample: Sample, opened: Opened, rim: Rim) -> tuple[Scored, tuple[Span, ...]]:
+    """Extract the answer and ask the verifiers. A sample that never ended is not judged."""
+    contract = opened.plan.contract
+    if sample.finish_reason is None:
+        return _unjudged(sample), ()
+    if opened.task.response_format is not None:
+        sample = _without_fence(sample)
+    candidate = Candidate(
+        text=sample.text, tool_calls=sample.tool_calls, finish_reason=sample.finish_reason
+    )
+    if not opened.panel.members:
+        return Scored(sample=sample, answer=extract_answer(candidate, contract)), ()
+    start_ms = _now_ms(opened.task, rim)
+    judged = await rim.runner.judge(opened.panel, contract, candidate)
+    spans = tuple(
+        Span(
+            name=f"verify:{verdict.verifier}",
+            start_ms=start_ms,
+            end_ms=start_ms + verdict.wait_ms + verdict.run_ms,
+            sample=sample.index,
+            wait_ms=verdict.wait_ms,
+        )
+        for verdict in judged.verdicts
+    )
+    scored = Scored(
+        sample=sample, answer=judged.answer, verdicts=judged.verdicts, reward=judged.reward
+    )
+    return scored, spans
+
+
+def check_of(task: Task) -> Check:
+    """What the verifiers are shown of a task."""
+    return Check(
+        prompt=task.prompt(),
+        system=task.system(),
+        tools=task.tools,
+        tool_choice=task.tool_choice,
+        parallel_tool_calls=task.parallel_tool_calls is not False,
+        response_format=task.response_format,
+    )
+
+
+def _wanted_specs(task: Task, check: Check) -> tuple[VerifierSpec, ...]:
+    """What was asked for, then what the request itself calls for and nobody configured."""
+    if task.options.mode == "off":
+        return ()
+    asked = task.options.verifiers
+    named = {spec.use for spec in asked}
+    return asked + tuple(spec for spec in detect_specs(check) if spec.use not in named)
+
+
+def _refs(panel: Panel) -> tuple[VerifierRef, ...]:
+    return tuple(
+        VerifierRef(
+            name=member.verifier.name,
+            version=member.verifier.version,
+            config_hash=member.config_hash,
+            role=member.verifier.role,
+            decisive=member.prepared.decisive,
+            source=member.spec.source,
+        )
+        for member in panel.members
+    )
+
+
+def _policy_of(task: Task, rim: Rim) -> str:
+    """The model to ask for: the upstream's own id when that was named, else the engine's model."""
+    return task.upstream_model or rim.settings.engines[task.engine].model
+
+
+def _without_fence(sample: Sample) -> Sample:
+    """A lone code fence around JSON is taken off: what is verified is what is served."""
+    bare = unfence_json(sample.text)
+    if bare is None:
+        return sample
+    return replace(
+        sample,
+        text=bare,
+        raw_text=sample.text,
+        altered=(*sample.altered, "code_fence_removed"),
+        trainable=False,
+        not_trainable="altered",
+    )
+
+
+def _with_scored(group: Group, scored: Scored, spans: tuple[Span, ...]) -> Group:
+    sample = scored.sample
+    drawn = Span(
+        name="sample", start_ms=sample.started_ms, end_ms=sample.finished_ms, sample=sample.index
+    )
+    grown = group.with_scored(scored).with_spans(drawn, *spans)
+    return grown.with_tally(tally_votes(grown.scored))
+
+
+def _with_lost(group: Group, lost: Sequence[Sample]) -> Group:
+    """Add the samples that were drawn and not judged: they cost tokens and have no vote."""
+    known = {scored.sample.index for scored in group.scored}
+    for sample in lost:
+        if sample.index not in known:
+            group = _with_scored(group, _unjudged(sample), ())
+    return group
+
+
+def _unjudged(sample: Sample) -> Scored:
+    reason = "cancelled" if sample.cancelled else "not_needed"
+    if sample.finish_reason is None and not sample.cancelled:
+        reason = "unfinished"
+    return Scored(sample=sample, answer=Answer(kind="none", rule=None, reason=reason))
+
+
+async def _log(group: Group, rim: Rim) -> Group:
+    """Append to the spool before the reply leaves; a log that is away is one word in the reply."""
+    try:
+        await rim.store.append(group)
+    except StoreError as error:
+        log.error("trace %s was not stored: %s", group.trace_id, error.message)
+        return group.with_degraded("store")
+    return group
+
+
+def _finished(group: Group, task: Task, rim: Rim) -> Group:
+    stamped = replace(group, gateway_version=__version__, extractor_version=EXTRACTOR_VERSION)
+    return stamped.finished(_now_ms(task, rim))
+
+
+def _failure_of(error: VerivoteError) -> Failure:
+    return Failure(
+        code=error.error_code, message=error.message, status=error.http_status, where="engine"
+    )
+
+
+def _round_seed(group: Group) -> int:
+    return seed_of(group.plan.seed, group.rounds + 1)
+
+
+def _now_ms(task: Task, rim: Rim) -> float:
+    return (rim.clock() - task.received_at) * 1000.0
+
+
+def _seconds_left(task: Task, rim: Rim) -> float:
+    return max(0.0, task.options.deadline_ms / 1000.0 - (rim.clock() - task.received_at))

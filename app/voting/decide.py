@@ -1,0 +1,82 @@
+"""Group → decision: which sample is served, and what may be said about it.
+
+Verified: a decisive verifier passed and so did every gate and policy. Agreed: nothing decisive was
+there to ask, and the vote met its margin. Everything else is unverified. Ties are never broken at
+random.
+"""
+
+from __future__ import annotations
+
+from app.group import Decision, DecisionStatus, Group, Scored
+from app.voting.tally import can_vote, is_proven
+from verifiers.compose import is_refuted
+
+
+def decide(group: Group, stop_reason: str) -> Decision:
+    """The decision on what was drawn. `winner` is None only when no sample ended."""
+    ranked = sorted(
+        (scored for scored in group.scored if scored.sample.finish_reason is not None),
+        key=lambda scored: _rank(group, scored),
+        reverse=True,
+    )
+    if not ranked:
+        return Decision(status="unverified", winner=None, stop_reason=stop_reason)
+    status = _status(group, ranked[0])
+    if status == "unverified" and group.task.options.on_unverified == "hold":
+        status = "held"
+    returned = _distinct_first(ranked)[: group.task.choices]
+    return Decision(
+        status=status,
+        winner=ranked[0].sample.index,
+        returned=tuple(scored.sample.index for scored in returned),
+        stop_reason=stop_reason,
+    )
+
+
+def _status(group: Group, winner: Scored) -> DecisionStatus:
+    if is_proven(winner):
+        return "verified"
+    asked_for_proof = any(ref.decisive for ref in group.plan.verifiers)
+    if (
+        not asked_for_proof
+        and can_vote(winner)
+        and winner.answer.key == group.tally.leader
+        and group.tally.margin >= group.plan.margin
+    ):
+        return "agreed"
+    return "unverified"
+
+
+def _rank(group: Group, scored: Scored) -> tuple[float, ...]:
+    """Best last. Proof, then standing, then votes; ties by the verifiers' mean score, the mean
+    logprob, the shorter text and the earlier draw."""
+    sample = scored.sample
+    votes = dict(group.tally.votes).get(scored.answer.key or "", 0) if _counts(scored) else 0
+    scores = [verdict.score for verdict in scored.verdicts if verdict.score is not None]
+    logprobs = sample.logprobs
+    return (
+        is_proven(scored),
+        not is_refuted(scored.verdicts),
+        sample.finish_reason != "length",
+        votes,
+        sum(scores) / len(scores) if scores else 0.0,
+        sum(logprobs) / len(logprobs) if logprobs else float("-inf"),
+        -len(sample.text),
+        -sample.index,
+    )
+
+
+def _counts(scored: Scored) -> bool:
+    return is_proven(scored) or can_vote(scored)
+
+
+def _distinct_first(ranked: list[Scored]) -> list[Scored]:
+    """The best sample of each answer, then the rest, both in rank order."""
+    seen: set[str] = set()
+    first: list[Scored] = []
+    again: list[Scored] = []
+    for scored in ranked:
+        said = scored.answer.key or scored.sample.text
+        (again if said in seen else first).append(scored)
+        seen.add(said)
+    return first + again
