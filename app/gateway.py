@@ -20,8 +20,10 @@ from app.cache.key import cache_key
 from app.engines.base import DeltaSink, Drawing, Engine
 from app.errors import EngineError, RequestError, StoreError, VerivoteError
 from app.group import Draw, Failure, Group, Plan, Sample, Scored, Span, Task, VerifierRef
+from app.metrics import observe
 from app.routing.plan import make_plan, seed_of
 from app.settings import Settings
+from app.spans import record_spans
 from app.store.base import Store
 from app.voting.decide import decide
 from app.voting.stop import Stop, next_step, settled_by
@@ -308,6 +310,8 @@ def _unjudged(sample: Sample) -> Scored:
 
 async def _log(group: Group, rim: Rim) -> Group:
     """Append to the spool before the reply leaves; a log that is away is one word in the reply."""
+    observe(group)
+    record_spans(group, content=rim.settings.telemetry.content)
     try:
         await rim.store.append(group)
     except StoreError as error:

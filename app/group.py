@@ -93,6 +93,8 @@ class Task:
     tools: tuple[Mapping[str, Any], ...] = ()
     tool_choice: Any = None
     parallel_tool_calls: bool | None = None
+    old_functions: bool = False
+    """The tools came as the deprecated `functions`; the reply carries `function_call`."""
     response_format: Mapping[str, Any] | None = None
     stream: bool = False
     include_usage: bool = False
@@ -364,7 +366,7 @@ class Group:
     """What the store changed to be able to keep it: `nul` (U+0000 is shown as U+2400),
     `bad_unicode` (a lone surrogate is shown as U+FFFD), `content_dropped` (the spool was full)."""
     original_sha256: str | None = None
-    """Hex sha256 of the group's JSON before that change; None when nothing was changed."""
+    """Hex sha256 of the group's JSON before `nul`; None without that change."""
     version: int = GROUP_VERSION
 
     @classmethod

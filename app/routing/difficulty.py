@@ -35,7 +35,9 @@ def score_difficulty(features: Features) -> tuple[float, tuple[Reason, ...]]:
         _reason("numbers", features.numbers, 0.3 * min(features.numbers, 6)),
         _reason("operators", features.operators, 0.4 * min(features.operators, 4)),
         _reason("latex", features.latex, 0.2 * min(features.latex, 6)),
-        _reason("reasoning_words", features.reasoning_words, 0.5 * min(features.reasoning_words, 4)),
+        _reason(
+            "reasoning_words", features.reasoning_words, 0.5 * min(features.reasoning_words, 4)
+        ),
         _reason("length", features.words, 0.15 * min(math.log1p(features.words), 7.0)),
     ]
     kept = [reason for reason in reasons if reason.contribution]

@@ -35,9 +35,7 @@ def make_plan(
     so the task is easy however difficult it looks.
     """
     decisive = any(ref.decisive for ref in verifiers)
-    features = read_features(
-        task.prompt(), contract, verifiers=len(verifiers), decisive=decisive
-    )
+    features = read_features(task.prompt(), contract, verifiers=len(verifiers), decisive=decisive)
     difficulty, reasons = score_difficulty(features)
     options = task.options
     countable = contract.kind != "none" or bool(verifiers)

@@ -28,7 +28,9 @@ def next_step(group: Group, *, seed: int) -> Draw | Stop:
         return Stop(reason=reason)
     drawn = len(group.scored)
     if drawn >= plan.cap:
-        return Stop(reason="cap" if plan.cap > plan.first_round or plan.route == "hard" else "single")
+        return Stop(
+            reason="cap" if plan.cap > plan.first_round or plan.route == "hard" else "single"
+        )
     wanted = plan.first_round if drawn == 0 else max(1, plan.margin - group.tally.margin)
     return Draw(
         round=group.rounds + 1,

@@ -1,0 +1,104 @@
+"""Counters and histograms for operators: a view of each finished group.
+
+Labels are few and small (route, outcome, verifier, reason): never a key, a user or a trace.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+
+from app.group import Call, Group
+
+REGISTRY = CollectorRegistry()
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+
+_requests = Counter(
+    "verivote_requests_total",
+    "Groups finished, by route and outcome.",
+    ("route", "outcome"),
+    registry=REGISTRY,
+)
+_duration = Histogram(
+    "verivote_request_duration_seconds",
+    "From the request's arrival to its logged group.",
+    ("route",),
+    buckets=_SECONDS,
+    registry=REGISTRY,
+)
+_overhead = Histogram(
+    "verivote_overhead_seconds",
+    "The same without the time that an upstream call was open.",
+    buckets=_SECONDS,
+    registry=REGISTRY,
+)
+_samples = Counter(
+    "verivote_samples_total",
+    "Samples drawn, by what became of them.",
+    ("result",),
+    registry=REGISTRY,
+)
+_waste = Counter(
+    "verivote_sample_waste_tokens_total",
+    "Completion tokens of samples that were not returned.",
+    registry=REGISTRY,
+)
+_verdicts = Counter(
+    "verivote_verifier_verdicts_total",
+    "Verdicts, by verifier and status.",
+    ("verifier", "verdict"),
+    registry=REGISTRY,
+)
+_verify_time = Histogram(
+    "verivote_verifier_duration_seconds",
+    "Work for one verdict, queueing apart.",
+    ("verifier",),
+    buckets=_SECONDS,
+    registry=REGISTRY,
+)
+_cache = Counter(
+    "verivote_cache_events_total",
+    "Answers from the cache, and requests that waited for an equal one.",
+    ("event",),
+    registry=REGISTRY,
+)
+_degraded = Counter(
+    "verivote_degraded_total", "Replies with a part missing, by part.", ("part",), registry=REGISTRY
+)
+
+
+def observe(group: Group) -> None:
+    """Count one finished group."""
+    outcome = group.decision.status if group.error is None and group.decision else "failed"
+    _requests.labels(group.plan.route, outcome).inc()
+    _duration.labels(group.plan.route).observe(group.finished_ms / 1000)
+    _overhead.observe(max(0.0, group.finished_ms - open_ms(group.calls)) / 1000)
+    for part in group.degraded:
+        _degraded.labels(part).inc()
+    if group.cache.hit:
+        _cache.labels("coalesced" if group.cache.coalesced else "hit").inc()
+        return
+    returned = group.decision.returned if group.decision else ()
+    for scored in group.scored:
+        sample = scored.sample
+        result = "cancelled" if sample.cancelled else (sample.finish_reason or "cut")
+        _samples.labels(result).inc()
+        if sample.index not in returned:
+            _waste.inc(sample.completion_tokens)
+        for verdict in scored.verdicts:
+            _verdicts.labels(verdict.verifier, verdict.status.value).inc()
+            _verify_time.labels(verdict.verifier).observe(verdict.run_ms / 1000)
+
+
+def open_ms(calls: tuple[Call, ...]) -> float:
+    """Milliseconds during which at least one call was open: overlapping calls count once."""
+    total, end = 0.0, 0.0
+    for call in sorted(calls, key=lambda call: call.started_ms):
+        total += max(0.0, call.finished_ms - max(end, call.started_ms))
+        end = max(end, call.finished_ms)
+    return total
+
+
+def render() -> bytes:
+    """The Prometheus text form."""
+    return generate_latest(REGISTRY)
