@@ -1,12 +1,14 @@
 """All settings: one TOML file < environment < flags.
 
-Environment variables are `VERIVOTE__SECTION__KEY`. Unknown keys are errors that name the key and
-the nearest known one. Secrets are written as `env:NAME` and read when they are used.
+Environment variables are `VERIVOTE__SECTION__KEY`; a list in one is written as JSON. Unknown keys are
+errors that name the key and the nearest known one. Secrets are written as `env:NAME` and read when
+they are used.
 """
 
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import tomllib
 from collections.abc import Mapping
@@ -177,8 +179,20 @@ def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
         place = found
         for parent in parents:
             place = place.setdefault(parent, {})
-        place[key] = value
+            if not isinstance(place, dict):
+                raise ConfigError(f"{name}: '{parent}' is set as a value and as a section")
+        place[key] = _listed(name, value)
     return found
+
+
+def _listed(name: str, value: str) -> Any:
+    """A list is written as JSON; every other value stays text, which the models convert."""
+    if not value.startswith("["):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ConfigError(f"{name} is not a JSON list: {value!r}") from None
 
 
 def _merge(into: dict[str, Any], over: Mapping[str, Any]) -> None:
