@@ -134,6 +134,14 @@ class EngineRefused(EngineError):
     type = "invalid_request_error"
 
 
+class EngineRateLimited(EngineError):
+    """The model server is rate limiting the gateway; try again later."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
+
+
 class ConfigError(VerivoteError):
     """The configuration is not valid."""
 

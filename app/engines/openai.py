@@ -1,0 +1,84 @@
+"""The engine for any OpenAI-compatible server, vLLM and llama.cpp first.
+
+One HTTP call draws a whole round where the server supports `n`, else parallel calls do. A round of
+several samples is always streamed from the server, so that each sample is handed over as it ends
+and the tokens of a cancelled one are known. What a server can do is probed once and learned from
+its replies; a server that ignores `n` is noticed by its reply and the round filled up.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+
+import httpx
+
+from app.engines.base import Capabilities, DeltaSink, EngineModel
+from app.engines.drawing import OpenAIDrawing
+from app.engines.limits import InflightSamples
+from app.engines.probe import MODELS_WITHIN_S, Probe, read_models
+from app.engines.upstream import Upstream
+from app.group import Draw, Plan, Task
+from app.settings import EngineSettings
+
+
+class OpenAIEngine:
+    """Implements `Engine`. `clock` is unix time in seconds; `rng` spreads retries."""
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        name: str,
+        *,
+        client: httpx.AsyncClient | None = None,
+        clock: Callable[[], float] = time.time,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.name = name
+        self._clock = clock
+        self._upstream = Upstream(settings, name, client=client, rng=rng)
+        self._probe = Probe(self._upstream)
+        self._inflight = InflightSamples(settings.max_inflight)
+
+    async def start(self) -> None:
+        """Nothing to do: the server is asked on first use, so it may come up later."""
+
+    async def close(self) -> None:
+        await self._upstream.close()
+
+    def draw(
+        self, task: Task, plan: Plan, draw: Draw, on_delta: DeltaSink | None = None
+    ) -> OpenAIDrawing:
+        """Begin a round; the first call leaves when iteration begins.
+
+        Iteration raises an `EngineError` when no sample ended, and `Overloaded` when there was no
+        room for the round.
+        """
+        return OpenAIDrawing(
+            task,
+            plan,
+            draw,
+            on_delta,
+            upstream=self._upstream,
+            probe=self._probe,
+            inflight=self._inflight,
+            clock=self._clock,
+        )
+
+    async def capabilities(self) -> Capabilities:
+        return (await self._probe.facts()).capabilities()
+
+    async def models(self) -> tuple[EngineModel, ...]:
+        return tuple(
+            read_models(await self._upstream.get_json("/models", within_s=MODELS_WITHIN_S))
+        )
+
+    async def model_for(self, alias: str) -> str:
+        """The model that is asked when the plan names none."""
+        facts = await self._probe.facts()
+        return facts.model_for(alias, self._upstream.settings.model)
+
+    async def is_up(self) -> bool:
+        """A server without a model list still counts: it answered."""
+        return await self._upstream.answers("/models", within_s=MODELS_WITHIN_S)
