@@ -1,8 +1,8 @@
 """All settings: one TOML file < environment < flags.
 
-Environment variables are `VERIVOTE__SECTION__KEY`; a list in one is written as JSON. Unknown keys are
-errors that name the key and the nearest known one. Secrets are written as `env:NAME` and read when
-they are used.
+Environment variables are `VERIVOTE__SECTION__KEY`; a list in one is written as JSON. Unknown keys
+are errors that name the key and the nearest known one. Secrets are written as `env:NAME` and read
+when they are used.
 """
 
 from __future__ import annotations

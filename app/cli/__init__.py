@@ -75,7 +75,7 @@ def _root() -> None:
 def main() -> None:
     """Run the command line; the entry point of the distribution."""
     try:
-        cli()
+        cli(prog_name="verivote")
     except VerivoteError as error:
         typer.echo(f"verivote: {error.message}", err=True)
         raise SystemExit(exit_code(error)) from None

@@ -5,6 +5,7 @@ It looks and changes nothing but a probe file in the data folder; it never runs 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import platform
@@ -25,7 +26,9 @@ import typer
 from app.cli import FAILED
 from app.cli.options import ConfigOption, DataOption, JsonOption, settings_from
 from app.errors import ConfigError
-from app.settings import EngineSettings, ServerSettings
+from app.settings import EngineSettings, ServerSettings, Settings
+from app.store import schema
+from app.store.database import AWAY, database_url, parse_url
 
 cli = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -84,7 +87,7 @@ def examine(config: Path | None, data: Path | None, environ: Mapping[str, str]) 
     findings.append(look_at_demo(needed=any(e.kind == "embedded" for e in engines.values())))
     findings += look_at_engines(engines, environ)
     findings += [look_at_folder(settings.data), look_at_disk(settings.data)]
-    findings.append(look_at_port(settings.server))
+    findings += [look_at_database(settings), look_at_port(settings.server)]
     return findings
 
 
@@ -193,6 +196,28 @@ def look_at_disk(folder: Path) -> Finding:
     if free >= MIN_FREE_BYTES:
         return Finding(name="disk", state="ok", detail=detail)
     return Finding(name="disk", state="missing", detail=detail, fix="free at least 1 GiB")
+
+
+def look_at_database(settings: Settings) -> Finding:
+    """Reachable, and with this version's tables. A SQLite file that is not there yet is fine."""
+    name, fix = "database", "verivote db upgrade; serve does it too when it starts"
+    try:
+        url = parse_url(database_url(settings))
+        shown = url.render_as_string(hide_password=True)
+        if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
+            return Finding(name=name, state="ok", detail=f"{shown} is made at the first start")
+        found = asyncio.run(schema.check(database_url(settings)))
+    except ConfigError as error:
+        return Finding(name=name, state="missing", detail=error.message, fix="mend store.url")
+    except AWAY as away:
+        why = str(away.__cause__ or away).strip().split("\n", 1)[0]
+        fix = "start the database, or mend store.url"
+        detail = f"{shown} cannot be used ({why})"
+        return Finding(name=name, state="missing", detail=detail, fix=fix)
+    if found == "current":
+        return Finding(name=name, state="ok", detail=f"{shown} has this version's tables")
+    wrong = {"empty": "has no tables yet", "behind": "has tables of an older version"}[found]
+    return Finding(name=name, state="note", detail=f"{shown} {wrong}", fix=fix)
 
 
 def look_at_port(server: ServerSettings) -> Finding:

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+
+from app.cli.doctor import (
+    look_at_database,
+    look_at_demo,
+    look_at_folder,
+    look_at_names,
+    look_at_port,
+    look_at_upstream,
+)
+from app.settings import EngineSettings, ServerSettings, load_settings
+from app.store import schema
+from app.store.database import database_url
+from tests.cli.command import verivote
+
+
+def test_another_library_of_our_import_name_is_a_clash_with_a_fix():
+    finding = look_at_names({"verifiers": ["verivote", "verifiers"], "app": ["verivote"]})
+
+    assert finding.state == "missing"
+    assert "'verifiers' also comes from verifiers" in finding.detail
+    assert "pip uninstall verifiers" in finding.fix
+
+
+def test_our_own_packages_are_no_clash():
+    owners = {"verifiers": ["verivote"], "app": ["verivote", "verivote"], "yaml": ["PyYAML"]}
+
+    assert look_at_names(owners).state == "ok"
+
+
+def test_an_unreachable_model_server_is_named_with_its_key():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    engine = EngineSettings(base_url=f"http://127.0.0.1:{port}/v1")
+
+    finding = look_at_upstream("main", engine, {})
+
+    assert (finding.name, finding.state) == ("engine main", "missing")
+    assert f"127.0.0.1:{port}" in finding.detail
+    assert "engines.main.base_url" in finding.fix
+
+
+def test_a_key_variable_that_is_not_set_is_named():
+    engine = EngineSettings(base_url="http://127.0.0.1:1/v1", api_key="env:MODEL_KEY")
+
+    finding = look_at_upstream("main", engine, {})
+
+    assert (finding.state, finding.detail) == ("missing", "MODEL_KEY is not set")
+
+
+def test_a_data_folder_that_cannot_be_written_is_missing(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+
+    finding = look_at_folder(blocked / "data")
+
+    assert finding.state == "missing"
+    assert "--data DIR" in finding.fix
+
+
+def test_a_taken_port_is_worth_a_note():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        finding = look_at_port(ServerSettings(port=port))
+
+    assert finding.state == "note"
+    assert "in use" in finding.detail
+
+
+def test_the_small_model_is_installed_here():
+    assert look_at_demo(needed=True).state == "ok"
+
+
+def test_doctor_exits_1_and_prints_the_fix_when_something_is_missing(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+
+    done = verivote("doctor", "--data", str(blocked / "data"))
+
+    assert done.returncode == 1
+    assert "MISSING data folder" in done.stdout
+    assert " — fix: name another with --data DIR" in done.stdout
+
+
+def test_doctor_as_json_is_one_object_for_each_check(tmp_path):
+    found = json.loads(verivote("doctor", "--json", "--data", str(tmp_path)).stdout)
+
+    assert {"python", "packages", "data folder", "disk", "port"} <= {f["name"] for f in found}
+    assert all(set(f) == {"name", "state", "detail", "fix"} for f in found)
+
+
+def test_doctor_reports_broken_settings_instead_of_failing(tmp_path):
+    done = verivote("doctor", VERIVOTE__SERVER__PROT="1")
+
+    assert done.returncode == 1
+    assert "MISSING settings     unknown key 'server.prot'" in done.stdout
+
+
+def test_a_database_that_is_away_is_missing_and_its_password_is_not_shown():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    url = f"postgresql+psycopg://me:secret@127.0.0.1:{port}/verivote"
+
+    finding = look_at_database(load_settings(environ={}, flags={"store": {"url": url}}))
+
+    assert finding.state == "missing"
+    assert "me:***@" in finding.detail
+    assert "secret" not in finding.detail
+
+
+def test_a_database_url_of_another_kind_is_explained():
+    finding = look_at_database(load_settings(environ={}, flags={"store": {"url": "mysql://h/d"}}))
+
+    assert finding.state == "missing"
+    assert "mysql" in finding.detail
+    assert finding.fix == "mend store.url"
+
+
+def test_an_old_and_a_new_database_file(tmp_path):
+    settings = load_settings(environ={}, flags={"data": tmp_path})
+    absent = look_at_database(settings)
+    (tmp_path / "verivote.db").touch()
+    empty = look_at_database(settings)
+    asyncio.run(schema.upgrade(database_url(settings)))
+    current = look_at_database(settings)
+
+    assert [f.state for f in (absent, empty, current)] == ["ok", "note", "ok"]
+    assert "verivote db upgrade" in empty.fix
