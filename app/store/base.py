@@ -97,6 +97,12 @@ class StoreHealth:
     """False while the database is away; the spool keeps growing."""
     spool_depth: int
     spool_oldest_s: float | None
+    rejected: int = 0
+    """Groups that the database refused, kept in the spool with the error."""
+    content_dropped: int = 0
+    """Groups kept without content because the spool was nearly full, since start."""
+    rows_dropped: int = 0
+    """Groups not kept because it was full, since start."""
 
 
 class Store(Protocol):

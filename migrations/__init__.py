@@ -1,0 +1,1 @@
+"""Alembic migrations, packaged so that an installed `verivote db upgrade` finds them."""

@@ -1,0 +1,67 @@
+"""A store over each database; Postgres is a real server, started once a session."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from app.store.sql import SqlStore
+from tests.postgres import Server, find_programs, running_server
+from tests.store.groups import START
+
+
+@dataclass
+class Clock:
+    """Unix seconds that move when a test says so."""
+
+    now: float = START
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    if find_programs() is None:
+        message = "no Postgres programs (initdb, pg_ctl) on this machine"
+        if os.environ.get("CI", "").lower() in ("1", "true"):
+            pytest.fail(message)
+        pytest.skip(message)
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database with nothing in it."""
+    if request.param == "sqlite":
+        return f"sqlite+aiosqlite:///{tmp_path / 'verivote.db'}"
+    server: Server = request.getfixturevalue("postgres")
+    return server.new_database()
+
+
+@pytest.fixture
+def open_store(tmp_path: Path, clock: Clock) -> Callable[..., SqlStore]:
+    """Makes a store, not started, over the one spool of this test."""
+
+    def make(url: str, **options: int) -> SqlStore:
+        return SqlStore(url, tmp_path / "spool.db", clock=clock, **options)
+
+    return make
+
+
+@pytest.fixture
+async def store(url: str, open_store: Callable[..., SqlStore]) -> AsyncIterator[SqlStore]:
+    store = open_store(url)
+    await store.start()
+    yield store
+    await store.close()
