@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).parents[1]
+BUILD = ROOT / ".build"
+"""Where make puts what only some tests need."""
 
 
 def require(part: object, message: str) -> None:

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.parts import ROOT
+
 COMMAND = (sys.executable, "-c", "from app.cli import main; main()")
-ROOT = Path(__file__).parents[2]
 
 
 def environment(**changes: str) -> dict[str, str]:
