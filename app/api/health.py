@@ -1,0 +1,83 @@
+"""Is it alive, is it ready, which version, what does it count. No probe ever runs the model."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.requests import Request
+from starlette.responses import Response
+from verifiers.extract import EXTRACTOR_VERSION
+
+from app import __version__
+from app.api import schemas
+from app.api.auth import authenticate
+from app.api.errors import Json, error_body
+from app.engines.base import Engine
+from app.errors import Overloaded
+from app.gateway import Rim
+from app.metrics import render
+from verifiers.base import known_verifiers
+
+router = APIRouter(tags=["operations"])
+
+PROBE_S = 2.0
+
+
+@router.get("/livez", **schemas.LIVEZ)
+async def livez(request: Request) -> Response:
+    """The event loop turns."""
+    return Json({"status": "ok"})
+
+
+@router.get("/healthz", include_in_schema=False)
+@router.get("/readyz", **schemas.READYZ)
+async def readyz(request: Request) -> Response:
+    """Requests can be answered: the spool can be written and an engine is up.
+
+    A database that is away is `degraded` and still ready: the spool grows and drains later.
+    """
+    rim: Rim = request.app.state.rim
+    store = await rim.store.health()
+    up = await asyncio.gather(*(_is_up(engine) for engine in rim.engines.values()))
+    checks: dict[str, Any] = {
+        "spool": store.writable,
+        "spool_depth": store.spool_depth,
+        "spool_oldest_s": store.spool_oldest_s,
+        "database": store.database,
+        "engines": dict(zip(rim.engines, up, strict=True)),
+    }
+    if store.writable and any(up):
+        degraded = not store.database or not all(up)
+        return Json({"status": "degraded" if degraded else "ok", "checks": checks})
+    error = Overloaded("The gateway is not ready; `checks` says what is missing.", code="not_ready")
+    return Json({**error_body(error), "status": "unavailable", "checks": checks}, 503)
+
+
+async def _is_up(engine: Engine) -> bool:
+    try:
+        async with asyncio.timeout(PROBE_S):
+            return await engine.is_up()
+    except TimeoutError:
+        return False
+
+
+@router.get("/version", **schemas.VERSION)
+async def version(request: Request) -> Response:
+    """What an answer of this gateway was made and judged by."""
+    return Json(
+        {
+            "version": __version__,
+            "extractor": EXTRACTOR_VERSION,
+            "verifiers": {verifier.name: verifier.version for verifier in known_verifiers()},
+        }
+    )
+
+
+@router.get("/metrics", **schemas.METRICS)
+async def metrics(request: Request) -> Response:
+    """Counters in Prometheus' text form."""
+    await authenticate(request, "admin")
+    return Response(render(), media_type=CONTENT_TYPE_LATEST)
