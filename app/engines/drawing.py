@@ -82,7 +82,9 @@ class OpenAIDrawing:
         if sample is not None:
             return sample
         self._over = True
-        await self._work
+        await asyncio.wait({self._work})
+        if not self._work.cancelled():
+            self._work.result()
         if self._ended == 0 and self._errors:
             raise self._errors[0]
         raise StopAsyncIteration

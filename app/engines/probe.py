@@ -134,9 +134,8 @@ class Probe:
 
     async def _reports_processed_logprobs(self, model: str) -> bool:
         """True when halving the temperature moves the first token's leading logprob."""
-        hot, cold = await asyncio.gather(
-            self._leading_logprob(model, 1.0), self._leading_logprob(model, 0.5)
-        )
+        hot = await self._leading_logprob(model, 1.0)
+        cold = await self._leading_logprob(model, 0.5)
         return abs(hot - cold) > 1e-3
 
     async def _leading_logprob(self, model: str, temperature: float) -> float:
