@@ -11,16 +11,14 @@ import binascii
 import hmac
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Literal, Protocol
 
 import orjson
 from starlette.requests import Request
 
 from app.errors import Forbidden, Unauthenticated
 from app.settings import Settings
+from app.store.keys import SCOPES, KeyRing, Scope
 
-Scope = Literal["infer", "traces:read", "traces:write", "admin", "retrain"]
-SCOPES: tuple[Scope, ...] = ("infer", "traces:read", "traces:write", "admin", "retrain")
 SESSION_COOKIE = "verivote_session"
 
 
@@ -43,21 +41,6 @@ class Tenant:
         return scope in self.scopes or "admin" in self.scopes
 
 
-class KeyRow(Protocol):
-    """What a key ring says of a valid key."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def tenant(self) -> str: ...
-    @property
-    def scopes(self) -> Any: ...
-
-
-class Keys(Protocol):
-    async def verify(self, plaintext: str) -> KeyRow | None: ...
-
-
 LOCAL = Tenant(name="local", scopes=SCOPES)
 
 
@@ -78,16 +61,16 @@ async def _by_key(request: Request) -> Tenant | None:
     scheme, _, plaintext = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not plaintext.strip():
         return None
-    keys: Keys = request.app.state.keys
+    keys: KeyRing = request.app.state.keys
     return await tenant_of_key(keys, plaintext.strip())
 
 
-async def tenant_of_key(keys: Keys, plaintext: str) -> Tenant | None:
+async def tenant_of_key(keys: KeyRing, plaintext: str) -> Tenant | None:
     """The tenant of a key in plain text; None when it is not valid."""
     row = await keys.verify(plaintext)
     if row is None:
         return None
-    return Tenant(name=row.tenant, scopes=tuple(row.scopes), key_id=row.id)
+    return Tenant(name=row.tenant, scopes=row.scopes, key_id=row.id)
 
 
 def _by_session(request: Request) -> Tenant | None:

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from app.api.errors import error_from
-from app.errors import VerificationFailed, VerivoteError
+from app.errors import EngineError, VerificationFailed, VerivoteError
 from app.group import Delta, Group, Plan, Sample, Scored, Task
 from verifiers.base import ToolCall
 
@@ -44,16 +44,16 @@ def to_completion(group: Group) -> dict[str, Any]:
 
 
 def verification_of(group: Group) -> dict[str, Any]:
-    """What was checked and found, as the reply tells it."""
-    decision, winner = group.decision, group.winner
+    """What was checked and found, as the reply tells it. What is held is not given away."""
+    decision, winner, held = group.decision, group.winner, status_of(group) == "held"
     told: dict[str, Any] = {
         "status": status_of(group),
         "trace_id": group.trace_id,
-        "answer": None if winner is None or status_of(group) == "held" else winner.answer.key,
+        "answer": None if winner is None or held else winner.answer.key,
         "confidence": decision.confidence if decision else None,
         "samples": _drawn(group),
         "rounds": 0 if group.cache.hit else group.rounds,
-        "votes": dict(group.tally.votes),
+        "votes": {} if held else dict(group.tally.votes),
         "verifiers": [
             {"name": verdict.verifier, "status": verdict.status.value, "score": verdict.score}
             for verdict in (winner.verdicts if winner else ())
@@ -65,7 +65,7 @@ def verification_of(group: Group) -> dict[str, Any]:
         "cache": _cache(group),
         "degraded": list(group.degraded),
     }
-    if "trace" in group.task.options.include:
+    if "trace" in group.task.options.include and not held:
         told["trace"] = orjson.loads(group.to_json())
     return told
 
@@ -96,7 +96,7 @@ def error_of(group: Group) -> VerivoteError | None:
     if group.error is not None:
         return error_from(group.error, paid=group.usage().completion_tokens > 0)
     if group.decision is None or group.decision.winner is None:
-        return VerivoteError("No sample could be drawn.")
+        return EngineError("No sample came back from the model server.")
     if group.decision.status == "unverified" and group.task.options.on_unverified == "error":
         return VerificationFailed(param="verify.on_unverified", should_retry=False)
     return None

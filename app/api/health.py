@@ -9,7 +9,6 @@ from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import Response
-from verifiers.extract import EXTRACTOR_VERSION
 
 from app import __version__
 from app.api import schemas
@@ -20,6 +19,7 @@ from app.errors import Overloaded
 from app.gateway import Rim
 from app.metrics import render
 from verifiers.base import known_verifiers
+from verifiers.extract import EXTRACTOR_VERSION
 
 router = APIRouter(tags=["operations"])
 

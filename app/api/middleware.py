@@ -51,11 +51,13 @@ class Edge:
                 headers["openai-processing-ms"] = str(elapsed_ms)
             await send(message)
 
-        if (refused := self._refusal(scope)) is not None:
-            await error_reply(refused)(scope, receive, send_named)
+        if (refusal := self._refusal(scope)) is not None:
+            await error_reply(refusal)(scope, receive, send_named)
             return
         try:
             await self._app(scope, self._bounded(receive), send_named)
+        except BodyTooLarge as refused:
+            await error_reply(refused)(scope, receive, send_named)
         except Exception:
             log.exception("%s %s %s failed", request_id, scope["method"], scope["path"][:200])
             if started:

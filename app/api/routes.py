@@ -8,14 +8,14 @@ from fastapi import FastAPI
 
 from app.api import chat, health, models, traces
 from app.api.admission import Admission
-from app.api.auth import Keys
 from app.api.errors import install_handlers
 from app.api.middleware import Edge
 from app.api.schemas import describe
 from app.settings import Settings
+from app.store.keys import KeyRing
 
 
-def install_api(app: FastAPI, settings: Settings, *, secret: bytes, keys: Keys) -> None:
+def install_api(app: FastAPI, settings: Settings, *, secret: bytes, keys: KeyRing) -> None:
     """Everything under `/v1` and the health routes. `app.state.rim` must be set before a request.
 
     `secret` signs sessions and keys the hashes of user ids; it is the server's own random bytes.

@@ -250,9 +250,10 @@ def test_a_client_that_gives_up_early_gets_its_answer_before() -> None:
 def test_extensions_of_vllm_go_on_as_sent() -> None:
     task = parse(top_k=5, chat_template_kwargs={"enable_thinking": False})
 
-    assert (
-        task.parameters.extra
-    ) == {"top_k": 5, "chat_template_kwargs": {"enable_thinking": False}}
+    assert (task.parameters.extra) == {
+        "top_k": 5,
+        "chat_template_kwargs": {"enable_thinking": False},
+    }
 
 
 @pytest.mark.parametrize(
