@@ -9,11 +9,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from fastapi import FastAPI
 
 from app import __version__
+from app.api.routes import install_api
 from app.cache.memory import MemoryCache
 from app.engines.base import Engine
 from app.errors import ConfigError
 from app.gateway import Rim
 from app.settings import EngineSettings, Settings
+from app.store.database import database_url
+from app.store.keys import KeyRing, server_secret
+from app.store.sql import SqlStore
+from app.ui import pages
 from verifiers.run import Runner
 
 
@@ -36,3 +41,46 @@ def make_cache(settings: Settings) -> MemoryCache:
     return MemoryCache(
         ttl_s=settings.cache.ttl_s, max_bytes=settings.cache.max_bytes, clock=time.time
     )
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The whole gateway. Nothing is opened before its lifespan begins.
+
+    Raises `ConfigError` when the settings name something that does not exist.
+    """
+    if not settings.engines:
+        raise ConfigError("no engine is configured; add [engines.main] or start with --upstream")
+    engines = {name: make_engine(name, each) for name, each in settings.engines.items()}
+    secret = server_secret(settings.data / "secret")
+    store = SqlStore(database_url(settings), settings.data / "spool.db", clock=time.time)
+    rim = Rim(
+        settings=settings,
+        engines=engines,
+        runner=Runner(
+            deadline_ms=settings.verifiers.deadline_ms, workers=settings.verifiers.workers
+        ),
+        cache=make_cache(settings),
+        store=store,
+    )
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as closing:
+            # Closed in reverse: the engines first, the spool last, so that nothing is lost.
+            for part in (store, rim.runner, *engines.values()):
+                await part.start()
+                closing.push_async_callback(part.close)
+            yield
+
+    app = FastAPI(
+        title="Verivote",
+        version=__version__,
+        summary="An OpenAI-compatible gateway that checks its answers.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.rim = rim
+    install_api(app, settings, secret=secret, keys=KeyRing(store.engine, secret, clock=time.time))
+    app.include_router(pages.router)
+    return app

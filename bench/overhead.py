@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,10 +146,12 @@ async def wait_until_up(port: int, path: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def servers(data: str):
+async def servers(data: str, mode: str) -> AsyncIterator[tuple[Server, Server]]:
     upstream_port, gateway_port = free_port(), free_port()
     upstream = subprocess.Popen(
-        [sys.executable, "-m", "tests.fakes.instant", "--port", str(upstream_port)], cwd=ROOT
+        [sys.executable, "tests/fakes/upstream.py", "--mode", mode, "--port", str(upstream_port)],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
     )
     gateway = subprocess.Popen(
         [sys.executable, "-m", "app.cli", "serve", "--upstream"]
@@ -169,24 +172,23 @@ async def servers(data: str):
             process.wait(20)
 
 
-async def held_in_flight(gateway: Server, count: int) -> float:
-    """RSS in MB while `count` requests wait for an upstream that has not answered yet."""
-    body = orjson.dumps(
-        {"model": "auto", "messages": [{"role": "user", "content": "hello [hold]"}]}
-    )
-    connections = Connections(gateway.port, "/v1/chat/completions", body)
-    waiting = [asyncio.create_task(connections.post()) for _ in range(count)]
-    await asyncio.sleep(3)
-    rss = gateway.rss_mb()
-    for task in waiting:
-        task.cancel()
-    await asyncio.gather(*waiting, return_exceptions=True)
-    return rss
+async def rss_with_held(count: int) -> float:
+    """RSS in MB while `count` requests wait for an upstream that never answers."""
+    with tempfile.TemporaryDirectory() as data:
+        async with servers(data, "hold") as (_, gateway):
+            connections = Connections(gateway.port, "/v1/chat/completions", BODY)
+            waiting = [asyncio.create_task(connections.post()) for _ in range(count)]
+            await asyncio.sleep(3)
+            rss = gateway.rss_mb()
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+            return rss
 
 
 async def measure(args: argparse.Namespace) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as data:
-        async with servers(data) as (direct, gateway):
+        async with servers(data, "instant") as (direct, gateway):
             await asyncio.sleep(2)
             idle_mb = gateway.rss_mb()
             paths = {"single": BODY, "vote of 3": VOTE_BODY}
@@ -208,8 +210,8 @@ async def measure(args: argparse.Namespace) -> dict[str, object]:
                     print(f"{name}: round {number + 1}/{args.rounds}", file=sys.stderr, end="\r")
                 print(file=sys.stderr)
                 result[name] = summary(rows)
-            result["rss_idle_mb"] = round(idle_mb, 1)
-            result["rss_200_in_flight_mb"] = round(await held_in_flight(gateway, 200), 1)
+    result["rss_idle_mb"] = round(idle_mb, 1)
+    result["rss_200_in_flight_mb"] = round(await rss_with_held(200), 1)
     result["n"] = f"{args.rounds} rounds of {int(args.rate * args.seconds)} requests each way"
     result["rate"] = args.rate
     result["machine"] = (

@@ -7,10 +7,10 @@ other questions.
 from __future__ import annotations
 
 import hashlib
+import json
 import unicodedata
+from dataclasses import asdict
 from typing import Any
-
-import orjson
 
 from app.group import Plan, Task
 
@@ -46,12 +46,13 @@ def cache_key(task: Task, plan: Plan, *, extractor_version: str) -> str:
             "extra": dict(sent.extra),
         },
         "plan": {"cap": plan.cap, "margin": plan.margin, "rule": plan.rule, "route": plan.route},
-        "contract": plan.contract,
+        "contract": asdict(plan.contract),
         "verifiers": [[v.name, v.version, v.config_hash] for v in plan.verifiers],
         "extractor": extractor_version,
     }
-    canonical = orjson.dumps(identity, option=orjson.OPT_SORT_KEYS, default=_as_text)
-    return hashlib.sha256(canonical).hexdigest()
+    # The standard writer, not the fast one: it keeps every digit of integers past 64 bits.
+    canonical = json.dumps(identity, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def _normalised(value: Any) -> Any:
@@ -63,7 +64,3 @@ def _normalised(value: Any) -> Any:
         return {_normalised(key): _normalised(item) for key, item in value.items()}
     return value
 
-
-def _as_text(value: Any) -> str:
-    """Integers past 64 bits, which orjson does not write, keep their digits."""
-    return f"int:{value}" if isinstance(value, int) else repr(value)
