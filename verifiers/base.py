@@ -110,7 +110,7 @@ class Prepared:
     """A verifier's options, parsed once per task."""
 
     payload: Any
-    """Whatever `verify` needs. Must pickle when the isolation is `worker`."""
+    """Whatever `verify` needs. It stays in the process that prepared it."""
     contract: AnswerContract | None = None
     """The answer this verifier reads; None when it reads the whole candidate."""
     decisive: bool = False
@@ -156,11 +156,13 @@ class Verdict:
 class BadCheck(ValueError):
     """The options of a verifier, or the request it reads, cannot be used."""
 
-    def __init__(self, message: str, *, param: str = "") -> None:
+    def __init__(self, message: str, *, param: str = "", request: bool = False) -> None:
         super().__init__(message)
         self.message = message
         self.param = param
-        """Path below the verifier spec, e.g. `reference`; the caller prefixes where the spec is."""
+        """Path below the verifier spec, e.g. `reference`; the runner prefixes where the spec is."""
+        self.request = request
+        """True when `param` is a path of the request itself, e.g. `tools[0].function`."""
 
 
 class UnknownVerifier(BadCheck):
@@ -179,6 +181,8 @@ class Verifier(Protocol):
     version: ClassVar[str]
     role: ClassVar[Role]
     isolation: ClassVar[Isolation]
+    options: ClassVar[Mapping[str, str]]
+    """Every option it knows, with one line on what it means. Others are refused."""
 
     def detect(self, check: Check) -> Mapping[str, Any] | None:
         """Options when the request itself says how to check it, else None (not attached)."""

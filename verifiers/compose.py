@@ -1,0 +1,64 @@
+"""Verdicts → reward, and what verdicts say about an answer.
+
+Gates and policies must pass and earn nothing; outcomes are graded:
+`reward = Π gates × Σ wᵢ·sᵢ / Σ wᵢ`. What could not be checked has no reward: None is never 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from verifiers.base import Status, Verdict
+
+_MUST_PASS = ("gate", "policy")
+
+
+def compose_reward(
+    verdicts: Sequence[Verdict], weights: Sequence[float] | None = None
+) -> float | None:
+    """Reward of one sample, 0..1, or None when it could not be checked.
+
+    `weights` goes with `verdicts` one to one; without it every verdict weighs the same. An `error`
+    of a gate, policy or outcome makes it None. A failed gate makes it 0, graded or not.
+    """
+    counted = [v for v in verdicts if v.role in (*_MUST_PASS, "outcome")]
+    if any(v.status is Status.ERROR for v in counted):
+        return None
+    if any(v.role in _MUST_PASS and v.status is Status.FAIL for v in counted):
+        return 0.0
+    graded = [
+        (verdict.score, weight)
+        for verdict, weight in zip(verdicts, weights or [1.0] * len(verdicts), strict=True)
+        if verdict.role == "outcome" and verdict.score is not None
+    ]
+    total = sum(weight for _, weight in graded)
+    if total <= 0:
+        return None
+    return sum(score * weight for score, weight in graded) / total
+
+
+def gates_pass(verdicts: Sequence[Verdict]) -> bool:
+    """True when nothing forbids a vote: every policy passed and no gate failed or broke.
+
+    A gate that abstains is not concerned; a policy that abstains did not pass.
+    """
+    for verdict in verdicts:
+        if verdict.role == "policy" and verdict.status is not Status.PASS:
+            return False
+        if verdict.role == "gate" and verdict.status in (Status.FAIL, Status.ERROR):
+            return False
+    return True
+
+
+def is_refuted(verdicts: Sequence[Verdict]) -> bool:
+    """True when a gate, policy or outcome verifier failed this answer."""
+    roles = (*_MUST_PASS, "outcome")
+    return any(v.role in roles and v.status is Status.FAIL for v in verdicts)
+
+
+def is_verified(verdicts: Sequence[Verdict]) -> bool:
+    """True when a decisive outcome verifier passed, every gate let it through, and none erred."""
+    if any(v.status is Status.ERROR for v in verdicts) or is_refuted(verdicts):
+        return False
+    proof = any(v.decisive and v.role == "outcome" and v.status is Status.PASS for v in verdicts)
+    return proof and gates_pass(verdicts)

@@ -1,0 +1,359 @@
+"""Extraction: one completion → the one answer it commits to, by a named rule.
+
+Rules of a kind are tried in a fixed order; the first that applies decides, also when it decides
+that there is no answer. Two different committed answers by that rule are no answer, so listing
+many values never pays. Nothing before the end of the thinking part counts. It does not look for
+the answer that a reference would like: references are unknown here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from verifiers.arithmetic import find_question
+from verifiers.base import Answer, AnswerContract, AnswerKind, Candidate
+from verifiers.canonical import (
+    NotCanonical,
+    calls_key,
+    choice_key,
+    json_key,
+    number_key,
+    read_last_number,
+    read_number,
+    text_key,
+)
+from verifiers.strict_json import MAX_CHARS as MAX_JSON_CHARS
+from verifiers.strict_json import NotStrictJson, parse_json
+
+EXTRACTOR_VERSION = "1"
+
+MAX_CHARS = 100_000
+"""Longest text, after the thinking part, in which an answer is looked for."""
+MAX_COMMITMENTS = 64
+MAX_SHORT_TEXT = 200
+DEFAULT_CHOICES = tuple("ABCDEFGHIJ")
+
+_UNFINISHED = {"length": "truncated", "content_filter": "filtered", None: "unfinished"}
+
+
+def extract_answer(candidate: Candidate, contract: AnswerContract) -> Answer:
+    """The candidate's answer; its key is None, with a reason, when there is none."""
+    kind = contract.kind
+    if kind == "none":
+        return Answer(kind=kind, rule=None, reason="free_text")
+    if candidate.finish_reason in _UNFINISHED:
+        return Answer(kind=kind, rule=None, reason=_UNFINISHED[candidate.finish_reason])
+    if kind == "tool_calls":
+        return _extract_calls(candidate)
+    if kind == "json":
+        return _decide(kind, "whole", [candidate.text], json_key)
+    text = after_thinking(candidate.text)
+    if text is None:
+        return Answer(kind=kind, rule=None, reason="unfinished_thinking")
+    if len(text) > MAX_CHARS:
+        return Answer(kind=kind, rule=None, reason="too_long")
+    rules = _rules(contract)
+    for name in rules if contract.rule == "auto" else (contract.rule,):
+        find, read = rules[name]
+        phrases = find(text)
+        if phrases:
+            return _decide(kind, name, phrases, read)
+    return Answer(kind=kind, rule=None, reason="no_answer")
+
+
+def after_thinking(text: str) -> str | None:
+    """What follows the thinking part; None when the text is still thinking at its end."""
+    closed = list(_THINK_END.finditer(text))
+    if closed:
+        text = text[closed[-1].end() :]
+    return None if _THINK_START.match(text) else text.strip()
+
+
+def unfence_json(text: str) -> str | None:
+    """The inside of a text that is exactly one code fence around JSON, byte for byte."""
+    fenced = _FENCE.fullmatch(text) if len(text) <= MAX_JSON_CHARS else None
+    if fenced is None:
+        return None
+    inside = fenced[1].strip("\r\n")
+    try:
+        parse_json(inside)
+    except NotStrictJson:
+        return None
+    return inside
+
+
+def lettered_options(prompt: str) -> tuple[str, ...]:
+    """The letters of a prompt's options, `A`, `B`, … in order; empty below two of them."""
+    letters: list[str] = []
+    for found in _OPTION.finditer(prompt[:MAX_CHARS]):
+        if found[1].upper() == chr(ord("A") + len(letters)):
+            letters.append(found[1].upper())
+    return tuple(letters) if 2 <= len(letters) <= 26 else ()
+
+
+def guess_contract(prompt: str, system: str) -> AnswerContract:
+    """What can be voted on for a task without verifiers. `none` when in doubt."""
+    prompt, system = prompt[-MAX_CHARS:], system[:MAX_CHARS]
+    if find_question(prompt) is not None:
+        return AnswerContract(kind="number")
+    letters = lettered_options(prompt)
+    if letters:
+        return AnswerContract(kind="choice", choices=letters)
+    if _PROSE_WISH.search(prompt):
+        return AnswerContract()
+    if _NUMBER_WISH.search(prompt) or _asks_for_number(prompt):
+        return AnswerContract(kind="number")
+    if _SHORT_WISH.search(prompt) or _SHORT_WISH.search(system):
+        return AnswerContract(kind="text")
+    return AnswerContract()
+
+
+Finder = Callable[[str], Sequence[str]]
+Reader = Callable[[str], str]
+
+
+def _rules(contract: AnswerContract) -> dict[str, tuple[Finder, Reader]]:
+    """The rules of a kind by name, in the order in which `auto` tries them."""
+    if contract.kind == "number":
+        return {
+            "boxed_last": (_boxes, _number),
+            "hash": (_hashes, _number),
+            "answer_line": (_number_lines, _number),
+            "last_number": (_last_lines, _last_number),
+        }
+    if contract.kind == "choice":
+        choices = contract.choices or DEFAULT_CHOICES
+        return {
+            "answer_line": (_choice_lines, lambda phrase: _choice(phrase, choices)),
+            "boxed_last": (_boxes, lambda phrase: choice_key(_unbox(phrase), choices)),
+            "lone_letter": (
+                lambda text: _lone_labels(text, choices),
+                lambda label: choice_key(label, choices),
+            ),
+        }
+    return {
+        "answer_line": (_text_lines, text_key),
+        "whole": (_short_text, text_key),
+    }
+
+
+def _decide(kind: AnswerKind, rule: str, phrases: Sequence[str], read: Reader) -> Answer:
+    """One answer from the phrases that a rule found; different readings are a conflict."""
+    if len(phrases) > MAX_COMMITMENTS:
+        return Answer(kind=kind, rule=rule, reason="conflicting_answers")
+    keys: dict[str | None, str] = {}
+    reason = "conflicting_answers"
+    for phrase in phrases:
+        try:
+            keys[read(phrase)] = phrase
+        except NotCanonical as refused:
+            keys[None], reason = phrase, refused.reason
+    if len(keys) > 1:
+        return Answer(kind=kind, rule=rule, reason="conflicting_answers")
+    ((key, phrase),) = keys.items()
+    return Answer(
+        kind=kind,
+        rule=rule,
+        text=phrase.strip()[:MAX_SHORT_TEXT],
+        key=key,
+        reason=reason if key is None else "",
+    )
+
+
+def _extract_calls(candidate: Candidate) -> Answer:
+    if not candidate.tool_calls:
+        return Answer(kind="tool_calls", rule=None, reason="no_answer")
+    try:
+        key = calls_key(candidate.tool_calls)
+    except NotCanonical as refused:
+        return Answer(kind="tool_calls", rule="calls", reason=refused.reason)
+    text = "; ".join(f"{call.name}({call.arguments})" for call in candidate.tool_calls)
+    return Answer(kind="tool_calls", rule="calls", text=text[:MAX_SHORT_TEXT], key=key)
+
+
+def _number(phrase: str) -> str:
+    return number_key(read_number(phrase))
+
+
+def _last_number(text: str) -> str:
+    return number_key(read_last_number(text))
+
+
+def _boxes(text: str) -> Sequence[str]:
+    """Contents of every `\\boxed{…}`, braces matched."""
+    found = []
+    for start in _BOX.finditer(text):
+        depth, at = 1, start.end()
+        for brace in _BRACE.finditer(text, at, at + MAX_SHORT_TEXT * 2):
+            depth += 1 if brace[0] == "{" else -1
+            if depth == 0:
+                found.append(text[at : brace.start()])
+                break
+        else:
+            found.append("")
+        if len(found) > MAX_COMMITMENTS:
+            break
+    return found
+
+
+def _unbox(phrase: str) -> str:
+    return _WRAPPING.sub(r"\1", phrase)
+
+
+def _hashes(text: str) -> Sequence[str]:
+    return [found[1] for found in _HASH.finditer(text)]
+
+
+def _number_lines(text: str) -> Sequence[str]:
+    """Answer lines that hold a digit: `The answer is below.` commits to nothing."""
+    lines = _lines(text, _NUMBER_LABEL)
+    return [line for line in lines if _DIGIT.search(_FULL_STOP.split(line, maxsplit=1)[0])]
+
+
+def _last_lines(text: str) -> Sequence[str]:
+    """The last line that holds a digit."""
+    last = text.rfind("\n", 0, max((m.end() for m in _DIGIT.finditer(text)), default=0))
+    end = text.find("\n", last + 1)
+    return [text[last + 1 : len(text) if end < 0 else end]]
+
+
+def _choice_lines(text: str) -> Sequence[str]:
+    found = [*_lines(text, _LABEL), *_PICK.findall(text), *_IS_RIGHT.findall(text)]
+    return [line for line in found if line.strip()]
+
+
+def _text_lines(text: str) -> Sequence[str]:
+    lines = (_EMPHASIS.sub("", line) for line in _lines(text, _LABEL))
+    lines = (_SENTENCE_END.split(line, maxsplit=1)[0] for line in lines)
+    return [line for line in lines if line.strip(" .")]
+
+
+def _lines(text: str, label: re.Pattern[str]) -> Iterable[str]:
+    """The rest of every line after `Answer:` or `the answer is`."""
+    for pattern in (label, _SAID):
+        for found in pattern.finditer(text):
+            yield _BOXED.sub(r"\1", text[found.end() :][:MAX_SHORT_TEXT].split("\n", 1)[0])
+
+
+def _choice(phrase: str, choices: Sequence[str]) -> str:
+    """The label that a phrase begins with; letters inside running text are not labels."""
+    text = phrase.strip(" \t*_`\"'$")
+    for choice in sorted(choices, key=len, reverse=True):
+        if text.rstrip(".!").casefold() == choice.casefold():
+            return choice
+    started = _LETTER_START.match(text)
+    if started is None:
+        return choice_key(_CLAUSE.split(text, maxsplit=1)[0], choices)
+    bare = started["bare"]
+    rest = text[started.end() :]
+    if bare is not None and (bare.islower() or _is_article(bare, rest)):
+        raise NotCanonical("not_a_choice")
+    if _MORE_LETTERS.match(rest):
+        raise NotCanonical("ambiguous")
+    return choice_key(bare or started["fenced"], choices)
+
+
+def _is_article(letter: str, rest: str) -> bool:
+    """`A plane` and `I think` begin with a word, `A because` with a label."""
+    return letter in "AI" and re.match(r" (?!because|since|as |is )[a-z]", rest) is not None
+
+
+def _lone_labels(text: str, choices: Sequence[str]) -> Sequence[str]:
+    """The whole text, or the label it begins with; an option list gives all of its labels."""
+    whole = text.strip(" \t\n.*_`\"'()")
+    if len(whole) <= 40 and any(whole.casefold() == choice.casefold() for choice in choices):
+        return [whole]
+    first = _LINE_LABEL.match(text)
+    if first is None:
+        return []
+    return [found[1] or found[2] for found in _LINE_LABEL.finditer(text)] + _INLINE.findall(text)
+
+
+def _short_text(text: str) -> Sequence[str]:
+    return [text] if 0 < len(text) <= MAX_SHORT_TEXT and "\n" not in text else []
+
+
+def _asks_for_number(prompt: str) -> bool:
+    if not prompt.rstrip().endswith(("?", ".", ":")):
+        return False
+    if _HOW_MANY.search(prompt):
+        return True
+    return _QUANTITY.search(prompt) is not None and _DIGIT.search(prompt) is not None
+
+
+_THINK_END = re.compile(r"</(?:think|thinking|reasoning)>", re.IGNORECASE)
+_THINK_START = re.compile(r"\s{0,100}<(?:think|thinking|reasoning)>", re.IGNORECASE)
+_FENCE = re.compile(r"\s*```(?:json|JSON)?[ \t]*\r?\n(.*?)\r?\n?[ \t]*```\s*", re.DOTALL)
+_DIGIT = re.compile(r"[0-9０-９]")
+
+_BOX = re.compile(r"\\(?:boxed|fbox)\s?\{")
+_BRACE = re.compile(r"(?<!\\)[{}]")
+_BOXED = re.compile(r"\$?\\boxed\s?\{([^{}]{0,200})\}\$?")
+_WRAPPING = re.compile(r"\\(?:text|mathrm|mathbf|textbf)\s?\{([^{}]{0,200})\}")
+_HASH = re.compile(r"^[ \t]{0,8}####[ \t]{0,8}([^\n]{1,200})", re.MULTILINE)
+
+_LABEL_START = r"^[ \t>#*_-]{0,12}(?:(?:final|correct|short|my|the)[ \t]){0,2}"
+_LABEL_END = r"[ \t*_]{0,6}(?:[:=]|\*{0,2}[ \t]{0,4}(?=\n))[ \t*_]{0,6}\n{0,2}[ \t]{0,8}"
+_LABEL = re.compile(rf"{_LABEL_START}(?:answer|ans){_LABEL_END}", re.IGNORECASE | re.MULTILINE)
+_NUMBER_LABEL = re.compile(
+    rf"{_LABEL_START}(?:answer|ans){_LABEL_END}|^[ \t]{{0,4}}A:[ \t]{{0,4}}",
+    re.IGNORECASE | re.MULTILINE,
+)
+_SAID = re.compile(
+    r"\b(?:answer|correct option|correct choice|right option|best option)"
+    r"(?:[ \t](?:to|for)[ \t][^\n]{1,120}?)?"
+    r"[ \t]{1,3}(?:is|would be|must be|should be|equals)\b[ \t]{0,3}(?:that\b|simply\b|just\b)?"
+    r"[ \t:*]{0,6}(?:\n{1,2}[ \t]{0,8}(?=[\\$0-9(*]))?",
+    re.IGNORECASE,
+)
+_PICK = re.compile(
+    r"\b(?:[Pp]ick|[Cc]hoose|[Ss]elect|[Gg]o with|[Oo]pt for)[ \t](?:option[ \t])?"
+    r"(\([A-Za-z]\)|[A-Z]\b(?!'))"
+)
+_IS_RIGHT = re.compile(
+    r"\b[Oo]ption[ \t](\([A-Z]\)|[A-Z])(?=[ \t]is[ \t](?:the[ \t])?(?:correct|right|best)\b)"
+)
+_LETTER_START = re.compile(
+    r"(?:option|choice|letter)?[ \t]?(?:[(\[](?P<fenced>[A-Za-z])[)\]]"
+    r"|(?P<bare>[A-Za-z])(?![\w'’]))",
+    re.IGNORECASE,
+)
+_MORE_LETTERS = re.compile(r"[ \t]?(?:or|and|/|,|&)[ \t]?(?:[(\[][A-Za-z][)\]]|[A-Z]\b(?!'))")
+_CLAUSE = re.compile(r"[.,;:!](?:\s|$)|\s(?:because|since|as|which)\b", re.IGNORECASE)
+_LINE_LABEL = re.compile(
+    r"^[ \t*_]{0,6}(?:[(\[]([A-Za-z])[)\]]|([A-Z])[).:])(?=[\s*_]|$)", re.MULTILINE
+)
+_INLINE = re.compile(r"\(([A-Z])\)")
+_EMPHASIS = re.compile(r"(?<!\w)(?:\*\*|__)|(?:\*\*|__)(?!\w)")
+_FULL_STOP = re.compile(r"[.!?](?:\s|$)")
+_SENTENCE_END = re.compile(r"(?<=\w\w\w)[.!;](?:\s|$)|,?\s(?:because|since|which)\b")
+
+_OPTION = re.compile(r"(?:^|[\s(\[])([A-Za-z])[).\]:](?=\s?\S)", re.MULTILINE)
+_PROSE_WISH = re.compile(
+    r"\b(?:write|compose|draft|translate|summari[sz]e|essay|poem|story|code|function|program|script"
+    r"|explain (?:why|how)|describe|list|recommend|suggest)\b",
+    re.IGNORECASE,
+)
+_ONLY = r"(?:answer|reply|respond|output|return|give)[^.\n]{0,30}"
+_NUMBER_WISH = re.compile(
+    rf"\b{_ONLY}\b(?:number|integer|digits?)\b|####|\\boxed|\bas an? (?:number|integer|fraction)\b",
+    re.IGNORECASE,
+)
+_SHORT_WISH = re.compile(
+    r"\b(?:in|with|using) (?:just |only )?(?:one|a single|1) word\b|\bone[- ]word answer\b"
+    r"|\b(?:answer|reply|respond|output|return|give)[^.\n]{0,20}\b(?:only|just)\b[^.\n]{0,40}"
+    r"|\b(?:answer|reply|respond) (?:with|by) [^.\n]{0,40}\b(?:only|alone|nothing else)\b"
+    r"|\b(?:answer|reply|respond)(?: with)? ['\"]?yes['\"]? or ['\"]?no\b"
+    r"|\b(?:the )?(?:name|city|country|word|date|year) only\b",
+    re.IGNORECASE,
+)
+_HOW_MANY = re.compile(r"\bhow many\b", re.IGNORECASE)
+_QUANTITY = re.compile(
+    r"\bhow (?:much|old|far|long|tall|fast|heavy)\b"
+    r"|\bwhat(?: is|'s| was| will be| are)\b[^.?\n]{0,80}\b(?:sum|product|difference|total|average"
+    r"|mean|median|area|perimeter|volume|probability|percentage|remainder|value|cost|price|speed)\b"
+    r"|\b(?:find|calculate|compute|determine)\b[^.?\n]{0,80}\b(?:number|sum|product|total|average"
+    r"|area|perimeter|volume|probability|value|cost)\b",
+    re.IGNORECASE,
+)

@@ -1,0 +1,87 @@
+"""`choice`: the answer is one of these labels.
+
+With a reference a pass is proof. Without one it only says what to vote on: it fails an answer that
+names no label, or several, and abstains on the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from verifiers.base import (
+    Answer,
+    AnswerContract,
+    BadCheck,
+    Candidate,
+    Check,
+    Finding,
+    Isolation,
+    Prepared,
+    Role,
+    Status,
+    register,
+)
+from verifiers.canonical import NotCanonical, choice_key
+from verifiers.extract import DEFAULT_CHOICES, lettered_options
+
+MAX_CHOICES = 64
+MAX_LABEL_CHARS = 80
+
+
+@register
+class Choice:
+    name: ClassVar[str] = "choice"
+    version: ClassVar[str] = "1"
+    role: ClassVar[Role] = "outcome"
+    isolation: ClassVar[Isolation] = "inline"
+    options: ClassVar[Mapping[str, str]] = {
+        "reference": "The right label; without it nothing is proven.",
+        "choices": "All labels. Default: the lettered options of the prompt, else A to J.",
+    }
+
+    def detect(self, check: Check) -> None:
+        return None
+
+    def prepare(self, options: Mapping[str, Any], check: Check) -> Prepared:
+        choices = _read_choices(options, check)
+        contract = AnswerContract(kind="choice", choices=choices)
+        reference = options.get("reference")
+        if reference is None:
+            return Prepared(payload=None, contract=contract)
+        if not isinstance(reference, str):
+            raise BadCheck("reference must be a text", param="reference")
+        try:
+            wanted = choice_key(reference, choices)
+        except NotCanonical:
+            known = ", ".join(choices)
+            raise BadCheck(
+                f"reference {reference[:60]!r} is none of the choices: {known[:200]}",
+                param="reference",
+            ) from None
+        return Prepared(payload=wanted, contract=contract, decisive=True)
+
+    def verify(self, prepared: Prepared, candidate: Candidate, answer: Answer) -> Finding:
+        if answer.key is None:
+            return Finding(status=Status.FAIL, reason=answer.reason)
+        if prepared.payload is None:
+            return Finding(status=Status.ABSTAIN, reason="no_reference")
+        evidence = {"expected": prepared.payload, "got": answer.key}
+        if answer.key == prepared.payload:
+            return Finding(status=Status.PASS, reason="equal", evidence=evidence)
+        return Finding(status=Status.FAIL, reason="different", evidence=evidence)
+
+
+def _read_choices(options: Mapping[str, Any], check: Check) -> tuple[str, ...]:
+    labels = options.get("choices")
+    if labels is None:
+        return lettered_options(check.prompt) or DEFAULT_CHOICES
+    if not isinstance(labels, list | tuple) or not 2 <= len(labels) <= MAX_CHOICES:
+        raise BadCheck(f"choices must be a list of 2 to {MAX_CHOICES} labels", param="choices")
+    for index, label in enumerate(labels):
+        if not isinstance(label, str) or not 0 < len(label.strip()) <= MAX_LABEL_CHARS:
+            raise BadCheck("a label must be a short text", param=f"choices[{index}]")
+    choices = tuple(label.strip() for label in labels)
+    if len({label.casefold() for label in choices}) < len(choices):
+        raise BadCheck("two labels are the same", param="choices")
+    return choices

@@ -1,0 +1,315 @@
+"""The runner: the only place that enforces deadline, isolation, score range and status rules.
+
+A verifier is asked; what it does wrong becomes the verdict `error`, never a pass and never an
+exception. Work that is not built in, or not declared as bounded, runs in a killable worker: also
+its preparation, because schemas and references come from the client. Verdicts become a decision
+elsewhere (app/voting); the runner only reports them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import hashlib
+import importlib
+import json
+import logging
+import math
+import pickle
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from verifiers.base import (
+    Answer,
+    AnswerContract,
+    BadCheck,
+    Candidate,
+    Check,
+    Finding,
+    Prepared,
+    Status,
+    Verdict,
+    Verifier,
+    VerifierSpec,
+    get_verifier,
+)
+from verifiers.compose import compose_reward
+from verifiers.extract import extract_answer
+from verifiers.findings import BadFinding, from_wire, to_wire
+from verifiers.workers import Job, Reply, WorkerPool
+
+log = logging.getLogger("verifiers")
+
+MAX_CANDIDATE_CHARS = 1_000_000
+"""Text and tool arguments of a candidate; more is not judged."""
+WEIGHT = "weight"
+"""The option that every verifier knows: its share of the reward among graded verifiers."""
+
+_NO_CONTRACT = AnswerContract()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One verifier, ready to judge the candidates of a task."""
+
+    verifier: Verifier
+    prepared: Prepared
+    spec: VerifierSpec
+    config_hash: str
+    """First 12 hex digits of sha256 over the canonical JSON of the options."""
+    weight: float = 1.0
+    job: bytes | None = None
+    """Pickled (name, options, check) for a worker; None when it runs inline."""
+    fault: str = ""
+    """Why it could not be prepared, through no fault of the client; its verdicts are `error`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """All verifiers of a task."""
+
+    members: tuple[Member, ...] = ()
+
+    @property
+    def contract(self) -> AnswerContract | None:
+        """What to vote on: by a decisive member, else an outcome member, else any; or None."""
+        with_one = [member for member in self.members if member.prepared.contract is not None]
+        with_one.sort(key=lambda m: (not m.prepared.decisive, m.verifier.role != "outcome"))
+        return with_one[0].prepared.contract if with_one else None
+
+    @property
+    def decisive(self) -> bool:
+        """True when a pass of one member would be proof."""
+        return any(member.prepared.decisive for member in self.members)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What was found out about one candidate."""
+
+    answer: Answer
+    """By the vote contract."""
+    verdicts: tuple[Verdict, ...] = ()
+    """In the order of the panel."""
+    reward: float | None = None
+
+
+class Runner:
+    """Runs verifiers. One instance serves all requests of an event loop."""
+
+    def __init__(
+        self, *, deadline_ms: float = 5_000, workers: int = 2, plugins: Sequence[str] = ()
+    ) -> None:
+        """`plugins` are modules that register verifiers; they are judged in workers only."""
+        self._deadline_ms = deadline_ms
+        self._pool = WorkerPool(size=workers, plugins=plugins)
+        for module in ("verifiers", *plugins):
+            importlib.import_module(module)
+
+    @property
+    def worker_pids(self) -> tuple[int, ...]:
+        """Process ids of the living workers; empty until one was needed."""
+        return self._pool.pids
+
+    async def start(self) -> None:
+        """Nothing is started before it is needed: an idle gateway has no workers."""
+
+    async def close(self) -> None:
+        """Kill the workers."""
+        await self._pool.close()
+
+    async def prepare(self, specs: Sequence[VerifierSpec], check: Check) -> Panel:
+        """Make the verifiers ready. Raises `BadCheck` with the full path in `param`."""
+        return Panel(members=tuple([await self._prepare(spec, check) for spec in specs]))
+
+    async def judge(self, panel: Panel, contract: AnswerContract, candidate: Candidate) -> Judged:
+        """Extract the answer and let every member judge. Never raises for what a model wrote.
+
+        A candidate that never ended (`finish_reason` None) is not judged; one that was cut by the
+        token limit is.
+        """
+        answers = {contract: extract_answer(candidate, contract)}
+        if candidate.finish_reason is None:
+            return Judged(answer=answers[contract])
+        for member in panel.members:
+            own = member.prepared.contract or _NO_CONTRACT
+            if own not in answers:
+                answers[own] = extract_answer(candidate, own)
+        verdicts = await asyncio.gather(
+            *(
+                self._verdict(m, candidate, answers[m.prepared.contract or _NO_CONTRACT])
+                for m in panel.members
+            )
+        )
+        reward = compose_reward(verdicts, [member.weight for member in panel.members])
+        return Judged(answer=answers[contract], verdicts=tuple(verdicts), reward=reward)
+
+    async def _prepare(self, spec: VerifierSpec, check: Check) -> Member:
+        try:
+            verifier = get_verifier(spec.use)
+            options = dict(spec.options)
+            weight = _read_weight(options)
+            _refuse_unknown(options, verifier)
+            config_hash = _hash(spec.options)
+            if _runs_inline(verifier):
+                ready = _prepare_inline(verifier, options, check)
+            else:
+                ready = await self._prepare_in_worker(verifier, options, check)
+        except BadCheck as bad:
+            raise _with_path(bad, spec) from None
+        if ready.fault:
+            log.warning("verifier '%s' could not be prepared: %s", spec.use, ready.fault)
+        return Member(
+            verifier=verifier,
+            prepared=ready.prepared,
+            spec=spec,
+            config_hash=config_hash,
+            weight=weight,
+            job=ready.job,
+            fault=ready.fault,
+        )
+
+    async def _prepare_in_worker(
+        self, verifier: Verifier, options: Mapping[str, Any], check: Check
+    ) -> _Ready:
+        try:
+            job = pickle.dumps((verifier.name, options, check))
+        except RecursionError:
+            raise BadCheck("nested too deeply") from None
+        reply = await self._pool.run(Job(spec=job), self._deadline_ms)
+        if reply.fault in ("timeout", "died"):
+            limit = f"within {self._deadline_ms:g} ms and its memory"
+            raise BadCheck(f"verifier '{verifier.name}' could not be prepared {limit}")
+        if "bad" in reply.body:
+            raise BadCheck(**reply.body["bad"])
+        fault = reply.fault or reply.body.get("fault", "")
+        if fault:
+            return _Ready(Prepared(payload=None), job, fault)
+        contract = reply.body["contract"]
+        if contract is not None:
+            contract = AnswerContract(**{**contract, "choices": tuple(contract["choices"])})
+        decisive = verifier.role == "outcome" and reply.body["decisive"]
+        return _Ready(Prepared(payload=None, contract=contract, decisive=decisive), job)
+
+    async def _verdict(self, member: Member, candidate: Candidate, answer: Answer) -> Verdict:
+        if member.fault:
+            return _stamp(member, _error(f"prepare_{member.fault}"))
+        size = len(candidate.text) + sum(len(call.arguments) for call in candidate.tool_calls)
+        if size > MAX_CANDIDATE_CHARS:
+            return _stamp(member, _error("candidate_too_large"))
+        if member.job is None:
+            started = time.perf_counter()
+            finding = _verify_inline(member, candidate, answer)
+            return _stamp(member, finding, run_ms=(time.perf_counter() - started) * 1000)
+        job = Job(spec=member.job, candidate=candidate, answer=answer)
+        reply = await self._pool.run(job, self._deadline_ms)
+        return _stamp(member, _read_reply(reply), wait_ms=reply.wait_ms, run_ms=reply.run_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    prepared: Prepared
+    job: bytes | None = None
+    fault: str = ""
+
+
+def _runs_inline(verifier: Verifier) -> bool:
+    """Only built-in code that says so may run on the event loop."""
+    built_in = type(verifier).__module__.startswith("verifiers.")
+    return built_in and verifier.isolation == "inline"
+
+
+def _prepare_inline(verifier: Verifier, options: Mapping[str, Any], check: Check) -> _Ready:
+    try:
+        return _Ready(verifier.prepare(options, check))
+    except BadCheck:
+        raise
+    except Exception as raised:
+        return _Ready(Prepared(payload=None), fault=f"raised {type(raised).__name__}")
+
+
+def _verify_inline(member: Member, candidate: Candidate, answer: Answer) -> Finding:
+    try:
+        found = member.verifier.verify(member.prepared, candidate, answer)
+        return from_wire(to_wire(found))
+    except BadFinding as refused:
+        return _error(refused.reason)
+    except Exception as raised:
+        return _error("raised", error=type(raised).__name__)
+
+
+def _read_reply(reply: Reply) -> Finding:
+    """The finding of a worker; whatever else it sent is an error."""
+    if reply.fault:
+        return _error(reply.fault)
+    body = reply.body
+    if "bad" in body:
+        return _error("not_prepared", error=body["bad"]["message"])
+    if "fault" in body:
+        return _error(str(body["fault"]), error=str(body.get("error", "")))
+    try:
+        return from_wire(body.get("finding", {}))
+    except BadFinding as refused:
+        return _error(refused.reason)
+
+
+def _error(reason: str, **evidence: str) -> Finding:
+    return Finding(status=Status.ERROR, reason=reason, evidence=evidence)
+
+
+def _stamp(
+    member: Member, finding: Finding, *, wait_ms: float = 0.0, run_ms: float = 0.0
+) -> Verdict:
+    return Verdict(
+        verifier=member.verifier.name,
+        version=member.verifier.version,
+        config_hash=member.config_hash,
+        role=member.verifier.role,
+        decisive=member.prepared.decisive,
+        status=finding.status,
+        score=finding.score,
+        reason=finding.reason,
+        evidence=finding.evidence,
+        steps=finding.steps,
+        wait_ms=wait_ms,
+        run_ms=run_ms,
+    )
+
+
+def _with_path(bad: BadCheck, spec: VerifierSpec) -> BadCheck:
+    """The same complaint with its place in the request."""
+    if not bad.request:
+        bad.param = ".".join(part for part in (spec.param, bad.param) if part)
+    return bad
+
+
+def _refuse_unknown(options: Mapping[str, Any], verifier: Verifier) -> None:
+    for option in options:
+        if option not in verifier.options:
+            known = (*verifier.options, WEIGHT)
+            near = difflib.get_close_matches(str(option), known, n=1)
+            hint = f"did you mean '{near[0]}'? " if near else ""
+            raise BadCheck(
+                f"'{option}' is not an option of verifier '{verifier.name}'; "
+                f"{hint}known: {', '.join(known)}",
+                param=str(option),
+            )
+
+
+def _read_weight(options: dict[str, Any]) -> float:
+    """Take the weight out of the options."""
+    weight = options.pop(WEIGHT, 1.0)
+    number = isinstance(weight, int | float) and not isinstance(weight, bool)
+    if not number or not 0 < weight <= 1_000_000 or not math.isfinite(weight):
+        raise BadCheck(f"a weight is a number over 0, got {weight!r:.40}", param=WEIGHT)
+    return float(weight)
+
+
+def _hash(options: Mapping[str, Any]) -> str:
+    try:
+        text = json.dumps(options, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as unfit:
+        raise BadCheck(f"options must be JSON: {str(unfit)[:80]}") from None
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
