@@ -1,0 +1,500 @@
+"""One trace as a page: a pure view of a group, from the verdict down to the raw request."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from app.group import Group, Scored
+from app.store.base import Label
+from app.store.content import level_of
+from app.ui.candidates import (
+    CandidateView,
+    VerifierHead,
+    candidate_views,
+    said_by,
+    verifier_heads,
+)
+from app.ui.raw_request import repeat_command, request_body
+from app.ui.shown import Shown, show, show_json, show_line, show_ms, show_number, show_seconds
+from app.ui.waterfall import Waterfall, waterfall
+from app.ui.words import (
+    BADGES,
+    ROUTES,
+    Badge,
+    explain_degraded,
+    explain_status,
+    explain_stop,
+    explain_tie,
+    status_of,
+    why_no_vote,
+)
+from app.voting.tally import is_proven
+from verifiers.base import Status
+
+SIDE_BY_SIDE = 4
+"""More candidates than this become a table."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """One named number or word."""
+
+    name: str
+    value: str
+    help: str = ""
+    """What it means, where the name does not say it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictBar:
+    """What a reader wants to know first."""
+
+    state: Badge
+    sentence: str
+    """Why the answer was believed or not."""
+    answer: Shown | None
+    """The winner's extracted answer, or its text where nothing is extracted; None without one."""
+    facts: tuple[Fact, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasonRow:
+    feature: str
+    value: str
+    contribution: str
+    """What it added to the score, with its sign."""
+    x: float
+    """Start of its bar in percent; the middle is zero."""
+    width: float
+    raises: bool
+    """True when it made the task look harder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteView:
+    """Why this route, and the plan that followed."""
+
+    route: str
+    sentence: str
+    difficulty: str
+    threshold: str
+    difficulty_pct: float
+    threshold_pct: float
+    reasons: tuple[ReasonRow, ...]
+    """Features, the weightiest first."""
+    plan: tuple[Fact, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TallyRow:
+    """One canonical answer."""
+
+    answer: str
+    drawn: int
+    """Samples that gave this answer, counted or not."""
+    votes: int
+    """Samples of those that counted."""
+    proven: int
+    """Samples of those that a decisive verifier passed."""
+    drawn_width: float
+    """Length of the pale bar in percent; the answer drawn most has 100."""
+    votes_width: float
+    """Length of the full bar on top of it."""
+    won: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TallyView:
+    rows: tuple[TallyRow, ...]
+    """Most votes first; answers that were drawn and not counted come last."""
+    silent: tuple[tuple[int, str], ...]
+    """Number of each candidate that did not vote, with the reason."""
+    stop: str
+    """Why no more samples were drawn."""
+    tie: str
+    """How a tie was settled; empty without one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearningRow:
+    number: int
+    reward: str
+    trainable: bool
+    why: str
+    """Why it may not be trained on; empty when it may."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearningView:
+    """What a night could learn from this group."""
+
+    rows: tuple[LearningRow, ...]
+    mean: str
+    sd: str
+    """Population standard deviation over the rewards that exist."""
+    policy: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheView:
+    sentence: str
+    key: str
+    """Empty when the cache was not asked."""
+    source: str
+    """Trace that first gave the answer; empty without a hit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelRow:
+    """One label as somebody gave it."""
+
+    kind: str
+    at: str
+    author: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelPanel:
+    """Context of `labels.html`, the part that is swapped after a label was given."""
+
+    action: str
+    """Where the form posts to."""
+    token: str
+    """Proof that the form came from this page."""
+    rows: tuple[LabelRow, ...]
+    """Oldest first."""
+    message: str
+    """What just happened, read out by screen readers; empty on a fresh page."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawView:
+    request: Shown
+    """The request as JSON."""
+    gateway: Shown
+    """What the gateway knew about it besides, as JSON."""
+    content: str
+    """What of the texts is kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceDetail:
+    """Context of `trace.html`."""
+
+    title: str
+    """Title of the browser tab."""
+    session: bool
+    """True when somebody is logged in by cookie, so that logging out makes sense."""
+    trace_id: str
+    """Id of the completion and of its trace."""
+    at: str
+    """When the request came in, UTC."""
+    prompt: Shown
+    """Text of the last user message."""
+    earlier: int
+    """Messages besides that one; they are in the raw request."""
+    verdict: VerdictBar
+    """1: what a reader wants to know first."""
+    json_href: str
+    """The same trace for programs."""
+    curl: str
+    """A command that repeats the request; empty where there can be none."""
+    labels: LabelPanel
+    """What people said about the answer, and where to say more."""
+    route: RouteView
+    """2: why this route, and the plan that followed."""
+    tally: TallyView
+    """3: votes for each answer, who did not vote, and why drawing stopped."""
+    candidates: tuple[CandidateView, ...]
+    """4: every sample in drawing order, with its verdicts."""
+    verifiers: tuple[VerifierHead, ...]
+    """Columns of the matrix."""
+    side_by_side: bool
+    """True for columns, False for a table."""
+    waterfall: Waterfall
+    """5: where the time went."""
+    learning: LearningView
+    """6: rewards, and whether a night may learn from them."""
+    cache: CacheView
+    """7: where a cached answer came from."""
+    raw: RawView
+    """8: the request, and how much of its texts is kept."""
+    degraded: tuple[str, ...]
+    """What was away or lost, in sentences."""
+    error: tuple[Fact, ...]
+    """Code, status and place of the failure; empty when there was none."""
+
+
+def trace_detail(
+    group: Group, labels: Sequence[Label], *, base_url: str, token: str, session: bool
+) -> TraceDetail:
+    """The page's context. `base_url`: address of the gateway as the reader sees it."""
+    task = group.task
+    at = datetime.fromtimestamp(task.received_at, UTC)
+    prompt = task.prompt()
+    return TraceDetail(
+        title=show_line(prompt, 60) or group.trace_id,
+        session=session,
+        trace_id=group.trace_id,
+        at=f"{at:%d %B %Y, %H:%M:%S} UTC",
+        prompt=show(prompt),
+        earlier=max(0, len(task.messages) - 1),
+        verdict=_verdict_bar(group),
+        json_href=f"/v1/traces/{group.trace_id}",
+        curl=repeat_command(task, base_url, with_key=session),
+        labels=label_panel(group.trace_id, labels, token=token),
+        route=_route(group),
+        tally=_tally(group),
+        candidates=candidate_views(group),
+        verifiers=verifier_heads(group),
+        side_by_side=len(group.scored) <= SIDE_BY_SIDE,
+        waterfall=waterfall(group),
+        learning=_learning(group),
+        cache=_cache(group),
+        raw=_raw(group),
+        degraded=tuple(explain_degraded(word) for word in group.degraded),
+        error=_error(group),
+    )
+
+
+def label_panel(
+    trace_id: str, labels: Sequence[Label], *, token: str, message: str = ""
+) -> LabelPanel:
+    """The label form with what was said so far, oldest first."""
+    return LabelPanel(
+        action=f"/traces/{trace_id}/label",
+        token=token,
+        rows=tuple(
+            LabelRow(
+                kind=label.kind,
+                at=f"{datetime.fromtimestamp(label.created_at, UTC):%d %b %Y, %H:%M} UTC",
+                author=show_line(label.author, 60),
+                note=" ".join(
+                    filter(None, (show_line(label.note or "", 2_000), _correction(label)))
+                ),
+            )
+            for label in labels
+        ),
+        message=message,
+    )
+
+
+def _correction(label: Label) -> str:
+    return f"Right would be: {show_line(label.correction, 500)}" if label.correction else ""
+
+
+def _verdict_bar(group: Group) -> VerdictBar:
+    winner, usage = group.winner, group.usage()
+    answers = len({s.answer.key for s in group.scored if s.answer.key is not None})
+    said = f"{_count(len(group.scored), 'candidate')}, {_count(answers, 'answer')}"
+    judged = [scored for scored in group.scored if scored.verdicts]
+    passed = [s for s in judged if all(v.status is Status.PASS for v in s.verdicts)]
+    facts = [
+        Fact(name="Votes", value=_votes_for(winner, group), help=said),
+        Fact(name="Passed", value=f"{len(passed)} of {len(judged)}", help="candidates, all checks")
+        if judged
+        else Fact(name="Passed", value="–", help="nothing was checked"),
+        Fact(name="Route", value=group.plan.route),
+        Fact(name="Time", value=show_ms(group.finished_ms)),
+        Fact(
+            name="Tokens",
+            value=f"{usage.prompt_tokens + usage.completion_tokens:,}",
+            help=f"{usage.prompt_tokens:,} read, {usage.completion_tokens:,} drawn",
+        ),
+        Fact(name="Cache", value=_cache_word(group)),
+    ]
+    confidence = group.decision.confidence if group.decision else None
+    if confidence is not None:
+        facts.append(Fact(name="Confidence", value=f"{100 * confidence:.0f} %"))
+    return VerdictBar(
+        state=BADGES[status_of(group)],
+        sentence=explain_status(group),
+        answer=_answer(winner),
+        facts=tuple(facts),
+    )
+
+
+def _answer(winner: Scored | None) -> Shown | None:
+    if winner is None:
+        return None
+    return show(said_by(winner) or winner.sample.text, 600)
+
+
+def _votes_for(winner: Scored | None, group: Group) -> str:
+    votes = dict(group.tally.votes)
+    if not votes:
+        return "none"
+    mine = votes.get(winner.answer.key or "", 0) if winner else 0
+    return f"{mine} of {sum(votes.values())}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _cache_word(group: Group) -> str:
+    if group.cache.hit:
+        return "hit"
+    return "missed" if group.cache.key else "not asked"
+
+
+def _route(group: Group) -> RouteView:
+    plan = group.plan
+    reasons = sorted(plan.reasons, key=lambda reason: -abs(reason.contribution))
+    most = max((abs(reason.contribution) for reason in reasons), default=0.0) or 1.0
+    return RouteView(
+        route=plan.route,
+        sentence=ROUTES[plan.route],
+        difficulty=f"{plan.difficulty:.2f}",
+        threshold=f"{plan.threshold:.2f}",
+        difficulty_pct=_percent(plan.difficulty),
+        threshold_pct=_percent(plan.threshold),
+        reasons=tuple(
+            ReasonRow(
+                feature=show_line(reason.feature.replace("_", " "), 60),
+                value=_value(reason.value),
+                contribution=f"{reason.contribution:+.2f}".replace("-", "−"),
+                x=round(50 + min(0.0, 50 * reason.contribution / most), 2),
+                width=round(abs(50 * reason.contribution / most), 2),
+                raises=reason.contribution >= 0,
+            )
+            for reason in reasons
+        ),
+        plan=(
+            Fact(name="Stop rule", value=plan.rule),
+            Fact(name="First round", value=str(plan.first_round)),
+            Fact(name="Cap", value=str(plan.cap)),
+            Fact(name="Margin", value=str(plan.margin)),
+            Fact(name="Temperature", value=show_number(plan.temperature, 2)),
+            Fact(name="Policy", value=show_line(plan.policy, 120)),
+            Fact(name="Engine", value=show_line(plan.engine, 60)),
+            Fact(name="Deadline", value=show_ms(plan.deadline_ms)),
+        ),
+    )
+
+
+def _percent(share: float) -> float:
+    return round(100 * min(1.0, max(0.0, share)), 2)
+
+
+def _value(value: float | str | bool) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return show_line(value, 60) if isinstance(value, str) else show_number(value)
+
+
+def _tally(group: Group) -> TallyView:
+    proven = [scored for scored in group.scored if is_proven(scored)]
+    votes = dict(group.tally.votes)
+    drawn = Counter(scored.answer.key for scored in group.scored if scored.answer.key is not None)
+    ranked = sorted(votes | drawn, key=lambda answer: (-votes.get(answer, 0), -drawn[answer]))
+    most = max([*votes.values(), *drawn.values()], default=1)
+    key = group.winner.answer.key if group.winner else None
+    silent = (
+        (scored.sample.index + 1, why_no_vote(scored, proven=bool(proven)))
+        for scored in group.scored
+    )
+    return TallyView(
+        rows=tuple(
+            TallyRow(
+                answer=show_line(answer, 200),
+                drawn=drawn[answer],
+                votes=votes.get(answer, 0),
+                proven=sum(scored.answer.key == answer for scored in proven),
+                drawn_width=round(100 * drawn[answer] / most, 2),
+                votes_width=round(100 * votes.get(answer, 0) / most, 2),
+                won=answer == key,
+            )
+            for answer in ranked
+        ),
+        silent=tuple((number, why) for number, why in silent if why),
+        stop=explain_stop(group),
+        tie=explain_tie(group),
+    )
+
+
+def _learning(group: Group) -> LearningView:
+    rewards = [scored.reward for scored in group.scored if scored.reward is not None]
+    trainable = [scored for scored in group.scored if scored.sample.trainable]
+    if not rewards:
+        sentence = "Nothing was graded, so there is nothing to learn from."
+    elif len(set(rewards)) == 1:
+        sentence = "Every graded candidate earned the same, so comparing them teaches nothing."
+    elif not trainable:
+        sentence = "The candidates differ in reward, but none may be trained on."
+    else:
+        sentence = "The candidates differ in reward, so a night can learn from this group."
+    return LearningView(
+        rows=tuple(
+            LearningRow(
+                number=scored.sample.index + 1,
+                reward=show_number(scored.reward),
+                trainable=scored.sample.trainable,
+                why=show_line(scored.sample.not_trainable.replace("_", " ")),
+            )
+            for scored in group.scored
+        ),
+        mean=show_number(statistics.fmean(rewards) if rewards else None),
+        sd=show_number(statistics.pstdev(rewards) if rewards else None),
+        policy=show_line(group.plan.policy, 120),
+        sentence=sentence,
+    )
+
+
+def _cache(group: Group) -> CacheView:
+    record = group.cache
+    if record.hit:
+        age = f" {show_seconds(record.age_s)} earlier" if record.age_s is not None else ""
+        sentence = f"Served from the cache. The answer was verified{age}."
+    elif record.coalesced:
+        sentence = "An equal request was already running; this one waited for it."
+    elif record.key:
+        sentence = "The cache held no verified answer for exactly this request."
+    else:
+        sentence = "The cache was not asked for this request."
+    return CacheView(sentence=sentence, key=record.key or "", source=record.source_trace_id or "")
+
+
+_CONTENT = {
+    "full": "Texts are kept in full.",
+    "redacted": "Texts are kept with personal data redacted.",
+    "hash": "Only hashes of the texts are kept.",
+    "off": "No texts are kept for this request.",
+}
+
+
+def _raw(group: Group) -> RawView:
+    task = group.task
+    return RawView(
+        request=show_json(request_body(task)),
+        gateway=show_json(
+            {
+                "trace_id": task.trace_id,
+                "request_id": task.request_id,
+                "tenant": task.tenant,
+                "engine": task.engine,
+                "received_at": task.received_at,
+                "ignored_parameters": task.ignored,
+                "gateway_version": group.gateway_version,
+                "extractor_version": group.extractor_version,
+            }
+        ),
+        content=_CONTENT[level_of(task)],
+    )
+
+
+def _error(group: Group) -> tuple[Fact, ...]:
+    if group.error is None:
+        return ()
+    return (
+        Fact(name="Code", value=show_line(group.error.code, 80)),
+        Fact(name="HTTP status", value=str(group.error.status)),
+        Fact(name="Where", value=show_line(group.error.where, 80)),
+        Fact(name="Message", value=show_line(group.error.message, 1_000)),
+    )

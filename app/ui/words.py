@@ -1,0 +1,177 @@
+"""What the record's short words mean, in sentences that a newcomer understands.
+
+Statuses and reasons stay words of the record; this module only explains them. A code that it does
+not know is shown as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.group import Group, Scored
+from app.ui.shown import show_line, show_ms
+from app.voting.tally import can_vote, is_proven
+from verifiers.base import Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Badge:
+    """A state as icon and word, so that colour never carries it alone."""
+
+    kind: str
+    """Names the icon and the colour: a decision status, `failed`, or a verdict status."""
+    word: str
+    """What is read."""
+
+
+BADGES = {
+    kind: Badge(kind=kind, word=word)
+    for kind, word in (
+        ("verified", "Verified"),
+        ("agreed", "Agreed"),
+        ("unverified", "Unverified"),
+        ("held", "Held"),
+        ("failed", "Failed"),
+        ("pass", "Pass"),
+        ("fail", "Fail"),
+        ("abstain", "Abstain"),
+        ("error", "Error"),
+        ("missing", "Not run"),
+    )
+}
+
+ROUTES = {
+    "off": "Verification was switched off for this request, so one sample answered it.",
+    "easy": "Judged easy, so one sample was asked for.",
+    "hard": "Judged hard, so several samples were drawn and compared.",
+}
+
+ROLES = {
+    "gate": "must pass",
+    "policy": "must pass",
+    "outcome": "judges the answer",
+    "process": "judges the steps",
+    "judge": "an opinion of a model",
+}
+
+_NO_ANSWER = {
+    "no_answer": "no answer was found in the text",
+    "conflicting_answers": "it gives several answers that contradict each other",
+    "truncated": "it was cut by the token limit before it gave an answer",
+}
+
+_DEGRADED = {
+    "samples": "Some samples could not be drawn; the answer rests on the others.",
+    "cache": "The cache was away and was bypassed.",
+    "store": "The database was away; the trace waited in the spool.",
+}
+
+
+def status_of(group: Group) -> str:
+    """The word of the list and the verdict bar: a decision status, or `failed`."""
+    if group.error is not None or group.decision is None:
+        return "failed"
+    return group.decision.status
+
+
+def explain_status(group: Group) -> str:
+    """Why the answer was believed, or why it was not."""
+    if group.error is not None:
+        return show_line(group.error.message, 500)
+    winner = group.winner
+    if winner is None:
+        return "No sample ended, so there is nothing to serve."
+    proof = [v.verifier for v in winner.verdicts if v.decisive and v.status is Status.PASS]
+    status = status_of(group)
+    if status == "verified":
+        return f"Proven: {_names(proof)} checked this answer and passed it."
+    if status == "agreed":
+        return (
+            "Nothing at hand could prove it, but the samples agree: the leading answer is "
+            f"{_votes(group.tally.margin)} ahead."
+        )
+    held = "Held back for review. " if status == "held" else ""
+    return held + _doubt(group, winner)
+
+
+def _doubt(group: Group, winner: Scored) -> str:
+    refuting = [v.verifier for v in winner.verdicts if v.status is Status.FAIL]
+    if refuting:
+        return f"The best candidate did not pass {_names(refuting)}. Do not rely on it."
+    if any(v.status is Status.ERROR for v in winner.verdicts):
+        return "A verifier could not do its work, so nothing was proven."
+    if winner.answer.kind == "none":
+        return "Free prose: there is no single answer to check or to vote on."
+    if group.plan.cap == 1:
+        return "One sample, and nothing that could prove it."
+    return "The samples did not agree clearly enough, and nothing could prove an answer."
+
+
+def explain_stop(group: Group) -> str:
+    """Why no more samples were drawn."""
+    if group.cache.hit:
+        return "Nothing was drawn: a verified answer to the same request was in the cache."
+    if group.decision is None:
+        return "Nothing was decided, because the request failed."
+    plan, reason = group.plan, group.decision.stop_reason
+    sentences = {
+        "verified": "Drawing stopped because a sample was proven right; more could not change it.",
+        "margin": f"Drawing stopped because the leading answer was {_votes(group.tally.margin)} "
+        f"ahead, and a lead of {plan.margin} was asked for.",
+        "ahead": "Drawing stopped because the samples still running could not overtake the leader.",
+        "single": "One sample was asked for, and nothing spoke against it.",
+        "cap": f"Drawing stopped at the cap of {plan.cap} samples.",
+        "deadline": f"Drawing stopped at the deadline of {show_ms(plan.deadline_ms)}.",
+    }
+    return sentences.get(reason, f"Drawing stopped: {show_line(reason)}.")
+
+
+def explain_tie(group: Group) -> str:
+    """How equal votes were settled; empty when there was no tie."""
+    if not group.tally.votes or group.tally.leader is not None:
+        return ""
+    return (
+        "The first answers have equally many votes. A tie goes to the higher verifier score, then "
+        "the higher mean logprob, then the shorter text, then the earlier sample; never to chance."
+    )
+
+
+def why_no_vote(scored: Scored, *, proven: bool) -> str:
+    """Why this sample did not vote; empty when it did.
+
+    `proven`: whether any sample of the group was proven, after which only proven ones vote.
+    """
+    sample = scored.sample
+    if is_proven(scored) or (can_vote(scored) and not proven):
+        return ""
+    if sample.cancelled:
+        return "it was cancelled before it ended, because it was no longer needed"
+    if sample.finish_reason is None:
+        return "it never ended"
+    if sample.finish_reason == "length":
+        return "it was cut by the token limit"
+    if sample.finish_reason == "content_filter":
+        return "it was stopped by a content filter"
+    if scored.answer.kind == "none":
+        return "free prose has no single answer to vote on"
+    if scored.answer.key is None:
+        return _NO_ANSWER.get(scored.answer.reason, show_line(scored.answer.reason or "no answer"))
+    failed = [v.verifier for v in scored.verdicts if v.status is Status.FAIL]
+    if failed:
+        return f"{_names(failed)} refuted it"
+    return "another answer was proven, and then only proven samples vote"
+
+
+def explain_degraded(word: str) -> str:
+    return _DEGRADED.get(word, show_line(word))
+
+
+def _votes(count: int) -> str:
+    return "1 vote" if count == 1 else f"{count} votes"
+
+
+def _names(names: list[str]) -> str:
+    unique = [show_line(name) for name in dict.fromkeys(names)]
+    if len(unique) < 2:
+        return "".join(unique) or "a verifier"
+    return ", ".join(unique[:-1]) + " and " + unique[-1]

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import dataclasses
+
+from app.group import Group
+from app.store.base import Label
+from app.ui.trace_detail import TraceDetail, trace_detail
+from tests.ui.sample_groups import (
+    NOON,
+    cached,
+    every_group,
+    failed,
+    greeting,
+    hostile,
+    sixteen,
+    split_vote,
+    tool_call,
+    unverified,
+    without_content,
+)
+
+
+def view(group: Group, *labels: Label) -> TraceDetail:
+    return trace_detail(group, labels, base_url="http://gw:1", token="t", session=False)
+
+
+def facts(page: TraceDetail) -> dict[str, str]:
+    return {fact.name: fact.value for fact in page.verdict.facts}
+
+
+def test_a_split_vote_shows_every_answer_and_which_one_was_proven():
+    page = view(split_vote())
+
+    assert [(r.answer, r.drawn, r.votes, r.proven, r.won) for r in page.tally.rows] == [
+        ("411", 1, 1, 1, True),
+        ("401", 1, 0, 0, False),
+        ("459", 1, 0, 0, False),
+    ]
+    assert page.tally.silent == ((1, "calculator refuted it"), (3, "calculator refuted it"))
+    assert page.verdict.sentence == "Proven: calculator checked this answer and passed it."
+
+
+def test_the_verdict_bar_counts_votes_checks_and_tokens():
+    assert facts(view(split_vote())) == {
+        "Votes": "1 of 1",
+        "Passed": "1 of 3",
+        "Route": "hard",
+        "Time": "356 ms",
+        "Tokens": "67",
+        "Cache": "not asked",
+    }
+
+
+def test_a_sample_without_a_vote_says_why():
+    assert view(unverified()).tally.silent == (
+        (3, "no answer was found in the text"),
+        (5, "it was cut by the token limit"),
+        (6, "it was cancelled before it ended, because it was no longer needed"),
+    )
+
+
+def test_a_tie_is_explained():
+    assert "never to chance" in view(sixteen()).tally.tie
+    assert view(split_vote()).tally.tie == ""
+
+
+def test_large_integers_keep_every_digit():
+    page = view(tool_call())
+
+    assert page.verdict.answer is not None
+    assert page.verdict.answer.text == "get_order(id=9007199254740993)"
+    assert [row.answer[-4:-1] for row in page.tally.rows] == ["993", "992"]
+    assert page.candidates[1].tools[0][1].text == '{"id":9007199254740993}'
+
+
+def test_four_candidates_stand_side_by_side_and_more_become_a_table():
+    assert view(split_vote()).side_by_side
+    assert not view(sixteen()).side_by_side
+
+
+def test_the_matrix_has_a_cell_for_every_verifier_and_candidate():
+    page = view(sixteen())
+
+    assert [head.name for head in page.verifiers] == ["json_schema", "number"]
+    assert {len(candidate.cells) for candidate in page.candidates} == {2}
+    assert [c.cells[1].state.word for c in page.candidates[:4]] == [
+        "Pass",
+        "Fail",
+        "Abstain",
+        "Error",
+    ]
+
+
+def test_a_verifier_that_never_ran_on_a_sample_is_shown_as_such():
+    cells = view(hostile()).candidates[1].cells
+
+    assert [(cell.state.word, cell.score) for cell in cells] == [("Not run", "")]
+
+
+def test_rewards_have_mean_and_spread_and_none_is_not_zero():
+    page = view(sixteen())
+
+    assert (page.learning.mean, page.learning.sd) == ("0.333", "0.272")
+    assert page.learning.rows[3].reward == "–"
+
+
+def test_equal_rewards_teach_nothing():
+    group = split_vote()
+    same = tuple(dataclasses.replace(scored, reward=1.0) for scored in group.scored)
+
+    assert "teaches nothing" in view(dataclasses.replace(group, scored=same)).learning.sentence
+
+
+def test_a_cached_answer_names_its_source_and_age():
+    page = view(cached())
+
+    assert page.cache.source == split_vote().trace_id
+    assert page.cache.sentence == "Served from the cache. The answer was verified 13 min earlier."
+    assert facts(page)["Cache"] == "hit"
+
+
+def test_a_failure_says_code_status_and_place():
+    page = view(failed())
+
+    assert page.verdict.state.kind == "failed"
+    assert [fact.value for fact in page.error[:3]] == ["upstream_unavailable", "502", "engine"]
+    assert page.candidates == ()
+
+
+def test_prose_is_served_whole_and_not_voted_on():
+    page = view(greeting())
+
+    assert page.verdict.answer is not None
+    assert page.verdict.answer.text == "Good morning! How can I help you today?"
+    assert facts(page)["Votes"] == "none"
+
+
+def test_without_content_there_is_no_command_to_repeat():
+    page = view(without_content())
+
+    assert page.curl == ""
+    assert page.raw.content == "No texts are kept for this request."
+
+
+def test_a_long_text_is_capped_and_counted():
+    text = view(hostile()).candidates[0].text
+
+    assert len(text.text) < 21_000
+    assert text.cut > 30_000
+
+
+def test_reasons_come_weightiest_first_with_their_sign():
+    reasons = view(split_vote()).route.reasons
+
+    assert [(r.feature, r.contribution, r.raises) for r in reasons] == [
+        ("has verifier", "+1.40", True),
+        ("numbers", "+0.60", True),
+        ("words", "−0.25", False),
+    ]
+    assert (reasons[0].x, reasons[0].width) == (50, 50)
+
+
+def test_labels_are_listed_with_their_words():
+    label = Label(
+        id="1",
+        trace_id=split_vote().trace_id,
+        kind="wrong",
+        created_at=NOON,
+        author="key-1",
+        correction="411",
+        note="off by ten",
+    )
+    row = view(split_vote(), label).labels.rows[0]
+
+    assert (row.kind, row.author, row.at) == ("wrong", "key-1", "24 Nov 2026, 12:00 UTC")
+    assert row.note == "off by ten Right would be: 411"
+
+
+def test_every_state_of_a_group_becomes_a_page():
+    assert [view(group).verdict.state.word for group in every_group()] == [
+        "Verified",
+        "Unverified",
+        "Verified",
+        "Failed",
+        "Agreed",
+        "Unverified",
+        "Unverified",
+        "Unverified",
+        "Verified",
+    ]
