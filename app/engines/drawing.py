@@ -107,6 +107,7 @@ class OpenAIDrawing:
         for reply in self._replies:
             if reply.finished_ms is None:
                 reply.finished_ms, reply.error = self._now_ms(), "cancelled"
+            left.extend(reply.take_ended(reply.finished_ms, over=True))
             left.extend(reply.take_unfinished(reply.finished_ms, cancelled=True))
         return tuple(left)
 

@@ -128,9 +128,10 @@ class Reply:
     def take_ended(self, now_ms: float, *, over: bool) -> Iterator[Sample]:
         """The ended samples that were not taken yet.
 
-        Until the reply is `over`, a sample waits whose number of tokens only the usage would tell.
+        Until the reply is `over`, the one sample of a call waits for the usage, which alone may tell
+        its number of tokens. Of several samples none waits: a verdict on it may end the round.
         """
-        several = len(self._builders) > 1
+        several = len(self.slots) > 1
         for index, builder in self._builders.items():
             counted = over or self.done or self._usage or several or builder.token_ids
             if builder.finish_reason and counted and index not in self._taken:

@@ -47,4 +47,5 @@ def score_difficulty(features: Features) -> tuple[float, tuple[Reason, ...]]:
 
 
 def _reason(feature: str, value: float | str | bool, contribution: float) -> Reason:
-    return Reason(feature=feature, value=value, contribution=round(contribution, 4))
+    shown = value if isinstance(value, str | bool) else float(value)
+    return Reason(feature=feature, value=shown, contribution=round(contribution, 4))
