@@ -157,12 +157,12 @@ def _wrong_length(kind: str, param: str, got: Any, context: dict[str, Any]) -> R
 def _out_of_range(
     kind: str, param: str, got: Any, context: dict[str, Any], why: str
 ) -> RequestError:
-    number: Literal["integer", "decimal"] = "integer" if isinstance(got, int) else "decimal"
+    whole = isinstance(got, int) or (isinstance(got, str) and got.lstrip("-").isdecimal())
     for name, sign in (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<")):
         if name in context:
             message = f"'{param}' is {_shown(got)}, it must be {sign} {context[name]}."
             low = name in ("ge", "gt")
-            if number == "integer":
+            if whole:
                 code: FaultCode = "integer_below_min_value" if low else "integer_above_max_value"
             else:
                 code = "decimal_below_min_value" if low else "decimal_above_max_value"

@@ -12,9 +12,9 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
+from starlette.responses import PlainTextResponse
 
 from app import __version__
-from app.api.errors import Json
 from app.api.traces_query import FeedbackForm, TraceQuery
 from app.api.wire import ChatForm, VerifyForm
 from verifiers.base import known_verifiers
@@ -212,7 +212,6 @@ def _operation(
     }
     return {
         "operation_id": operation_id,
-        "response_class": Json,
         "responses": responses,
         "openapi_extra": extra,
     }
@@ -293,7 +292,10 @@ READYZ = _operation("readyz", _json(_object({"status": STRING, "checks": OBJECT}
 VERSION = _operation(
     "version", _json(_object({"version": STRING, "extractor": STRING, "verifiers": OBJECT}))
 )
-METRICS = _operation("metrics", {"text/plain": {"schema": STRING}})
+METRICS = {
+    **_operation("metrics", {"text/plain": {"schema": STRING}}),
+    "response_class": PlainTextResponse,
+}
 
 
 def describe(app: FastAPI, *, keys_required: bool) -> dict[str, Any]:
