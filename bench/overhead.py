@@ -154,7 +154,7 @@ async def servers(data: str, mode: str) -> AsyncIterator[tuple[Server, Server]]:
         stdout=subprocess.DEVNULL,
     )
     gateway = subprocess.Popen(
-        [sys.executable, "-m", "app.cli", "serve", "--upstream"]
+        [sys.executable, "-m", "app", "serve", "--upstream"]
         + [f"http://127.0.0.1:{upstream_port}/v1", "--port", str(gateway_port), "--data", data],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
