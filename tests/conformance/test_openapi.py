@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from tests.cli.command import environment, serving
-from tests.parts import ROOT
+from tests.cli.upstreams import fake_upstream
 
 CHECKS = (
     "not_a_server_error",
@@ -20,22 +17,9 @@ CHECKS = (
 EXAMPLES = 50
 
 
-@contextmanager
-def fake_upstream() -> Iterator[str]:
-    """A model server that answers at once; its address up to `/v1`."""
-    command = [sys.executable, str(ROOT / "tests/fakes/upstream.py"), "--mode", "scripted"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().split()[-1]
-    finally:
-        process.kill()
-        process.communicate()
-
-
 def test_no_server_error_and_no_schema_breach(run_suite, tmp_path):
     with (
-        fake_upstream() as upstream,
+        fake_upstream("scripted") as upstream,
         serving("--upstream", upstream, "--port", "0", "--data", str(tmp_path)) as (_, line),
     ):
         url = line.split(" serves ")[1].split("/v1")[0]
