@@ -20,9 +20,10 @@ from app.api.auth import SESSION_COOKIE, authenticate, sign_session, tenant_of_k
 from app.errors import NotFound, RequestError, Unauthenticated, VerivoteError
 from app.store.base import Label, LabelKind
 from app.ui.forms import check_token, form_token, read_form
+from app.ui.labels import label_panel
 from app.ui.render import render, static_response
 from app.ui.shown import show_line
-from app.ui.trace_detail import label_panel, trace_detail
+from app.ui.trace_detail import trace_detail
 from app.ui.trace_list import ListQuery, trace_list
 
 SESSION_S = 12 * 3_600
@@ -130,7 +131,8 @@ async def label_trace(request: Request, trace_id: str) -> Response:
         raise RequestError("The note is empty; write something first.", param="note")
     await rim.store.add_label(label)
     if label.kind == "wrong":
-        await rim.cache.delete(group.cache.source_trace_id or trace_id)
+        for source in {trace_id, group.cache.source_trace_id} - {None}:
+            await rim.cache.delete(source)
     if request.headers.get("hx-request") != "true":
         return RedirectResponse(f"/traces/{trace_id}#labels-title", status_code=303)
     panel = label_panel(

@@ -18,13 +18,16 @@ from app.ui.candidates import (
     said_by,
     verifier_heads,
 )
+from app.ui.labels import LabelPanel, label_panel
 from app.ui.raw_request import repeat_command, request_body
+from app.ui.route_view import RouteView, route_view
 from app.ui.shown import Shown, show, show_json, show_line, show_ms, show_number, show_seconds
 from app.ui.waterfall import Waterfall, waterfall
 from app.ui.words import (
     BADGES,
-    ROUTES,
     Badge,
+    Fact,
+    explain_altered,
     explain_degraded,
     explain_status,
     explain_stop,
@@ -40,16 +43,6 @@ SIDE_BY_SIDE = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fact:
-    """One named number or word."""
-
-    name: str
-    value: str
-    help: str = ""
-    """What it means, where the name does not say it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class VerdictBar:
     """What a reader wants to know first."""
 
@@ -59,34 +52,6 @@ class VerdictBar:
     answer: Shown | None
     """The winner's extracted answer, or its text where nothing is extracted; None without one."""
     facts: tuple[Fact, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReasonRow:
-    feature: str
-    value: str
-    contribution: str
-    """What it added to the score, with its sign."""
-    x: float
-    """Start of its bar in percent; the middle is zero."""
-    width: float
-    raises: bool
-    """True when it made the task look harder."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RouteView:
-    """Why this route, and the plan that followed."""
-
-    route: str
-    sentence: str
-    difficulty: str
-    threshold: str
-    difficulty_pct: float
-    threshold_pct: float
-    reasons: tuple[ReasonRow, ...]
-    """Features, the weightiest first."""
-    plan: tuple[Fact, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,33 +109,9 @@ class LearningView:
 class CacheView:
     sentence: str
     key: str
-    """Empty when the cache was not asked."""
+    """The exact key; empty without a hit."""
     source: str
     """Trace that first gave the answer; empty without a hit."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabelRow:
-    """One label as somebody gave it."""
-
-    kind: str
-    at: str
-    author: str
-    note: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabelPanel:
-    """Context of `labels.html`, the part that is swapped after a label was given."""
-
-    action: str
-    """Where the form posts to."""
-    token: str
-    """Proof that the form came from this page."""
-    rows: tuple[LabelRow, ...]
-    """Oldest first."""
-    message: str
-    """What just happened, read out by screen readers; empty on a fresh page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,7 +190,7 @@ def trace_detail(
         json_href=f"/v1/traces/{group.trace_id}",
         curl=repeat_command(task, base_url, with_key=session),
         labels=label_panel(group.trace_id, labels, token=token),
-        route=_route(group),
+        route=route_view(group),
         tally=_tally(group),
         candidates=candidate_views(group),
         verifiers=verifier_heads(group),
@@ -261,32 +202,6 @@ def trace_detail(
         degraded=tuple(explain_degraded(word) for word in group.degraded),
         error=_error(group),
     )
-
-
-def label_panel(
-    trace_id: str, labels: Sequence[Label], *, token: str, message: str = ""
-) -> LabelPanel:
-    """The label form with what was said so far, oldest first."""
-    return LabelPanel(
-        action=f"/traces/{trace_id}/label",
-        token=token,
-        rows=tuple(
-            LabelRow(
-                kind=label.kind,
-                at=f"{datetime.fromtimestamp(label.created_at, UTC):%d %b %Y, %H:%M} UTC",
-                author=show_line(label.author, 60),
-                note=" ".join(
-                    filter(None, (show_line(label.note or "", 2_000), _correction(label)))
-                ),
-            )
-            for label in labels
-        ),
-        message=message,
-    )
-
-
-def _correction(label: Label) -> str:
-    return f"Right would be: {show_line(label.correction, 500)}" if label.correction else ""
 
 
 def _verdict_bar(group: Group) -> VerdictBar:
@@ -341,58 +256,18 @@ def _count(number: int, noun: str) -> str:
 def _cache_word(group: Group) -> str:
     if group.cache.hit:
         return "hit"
-    return "missed" if group.cache.key else "not asked"
+    return "missed" if _asks_cache(group) else "not asked"
 
 
-def _route(group: Group) -> RouteView:
-    plan = group.plan
-    reasons = sorted(plan.reasons, key=lambda reason: -abs(reason.contribution))
-    most = max((abs(reason.contribution) for reason in reasons), default=0.0) or 1.0
-    return RouteView(
-        route=plan.route,
-        sentence=ROUTES[plan.route],
-        difficulty=f"{plan.difficulty:.2f}",
-        threshold=f"{plan.threshold:.2f}",
-        difficulty_pct=_percent(plan.difficulty),
-        threshold_pct=_percent(plan.threshold),
-        reasons=tuple(
-            ReasonRow(
-                feature=show_line(reason.feature.replace("_", " "), 60),
-                value=_value(reason.value),
-                contribution=f"{reason.contribution:+.2f}".replace("-", "−"),
-                x=round(50 + min(0.0, 50 * reason.contribution / most), 2),
-                width=round(abs(50 * reason.contribution / most), 2),
-                raises=reason.contribution >= 0,
-            )
-            for reason in reasons
-        ),
-        plan=(
-            Fact(name="Stop rule", value=plan.rule),
-            Fact(name="First round", value=str(plan.first_round)),
-            Fact(name="Cap", value=str(plan.cap)),
-            Fact(name="Margin", value=str(plan.margin)),
-            Fact(name="Temperature", value=show_number(plan.temperature, 2)),
-            Fact(name="Policy", value=show_line(plan.policy, 120)),
-            Fact(name="Engine", value=show_line(plan.engine, 60)),
-            Fact(name="Deadline", value=show_ms(plan.deadline_ms)),
-        ),
-    )
-
-
-def _percent(share: float) -> float:
-    return round(100 * min(1.0, max(0.0, share)), 2)
-
-
-def _value(value: float | str | bool) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return show_line(value, 60) if isinstance(value, str) else show_number(value)
+def _asks_cache(group: Group) -> bool:
+    return group.task.options.cache in ("on", "read_only")
 
 
 def _tally(group: Group) -> TallyView:
     proven = [scored for scored in group.scored if is_proven(scored)]
     votes = dict(group.tally.votes)
     drawn = Counter(scored.answer.key for scored in group.scored if scored.answer.key is not None)
+    drawn |= Counter(votes)  # a cached answer keeps all votes and only the samples it returned
     ranked = sorted(votes | drawn, key=lambda answer: (-votes.get(answer, 0), -drawn[answer]))
     most = max([*votes.values(), *drawn.values()], default=1)
     key = group.winner.answer.key if group.winner else None
@@ -449,12 +324,12 @@ def _learning(group: Group) -> LearningView:
 
 def _cache(group: Group) -> CacheView:
     record = group.cache
-    if record.hit:
+    if record.hit and record.coalesced:
+        sentence = "An equal request was already running; its answer was shared with this one."
+    elif record.hit:
         age = f" {show_seconds(record.age_s)} earlier" if record.age_s is not None else ""
         sentence = f"Served from the cache. The answer was verified{age}."
-    elif record.coalesced:
-        sentence = "An equal request was already running; this one waited for it."
-    elif record.key:
+    elif _asks_cache(group):
         sentence = "The cache held no verified answer for exactly this request."
     else:
         sentence = "The cache was not asked for this request."
@@ -485,7 +360,7 @@ def _raw(group: Group) -> RawView:
                 "extractor_version": group.extractor_version,
             }
         ),
-        content=_CONTENT[level_of(task)],
+        content=" ".join([_CONTENT[level_of(task)], *(explain_altered(w) for w in group.altered)]),
     )
 
 

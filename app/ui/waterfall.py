@@ -51,6 +51,8 @@ class Waterfall:
     """In the order they began."""
     ticks: tuple[str, ...]
     """Five times, evenly spaced from the start to the end."""
+    total: str
+    """Time of the whole request."""
 
 
 def waterfall(group: Group) -> Waterfall:
@@ -77,6 +79,7 @@ def waterfall(group: Group) -> Waterfall:
     return Waterfall(
         steps=tuple(step for _, step in sorted(timed, key=lambda item: item[0])),
         ticks=tuple(show_ms(end * quarter / 4) if quarter else "0" for quarter in range(5)),
+        total=show_ms(group.finished_ms),
     )
 
 

@@ -12,6 +12,7 @@ from app.group import Group, Scored
 from app.ui.shown import show_line, show_ms
 from app.voting.tally import can_vote, is_proven
 from verifiers.base import Status
+from verifiers.compose import is_refuted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,16 @@ class Badge:
     """Names the icon and the colour: a decision status, `failed`, or a verdict status."""
     word: str
     """What is read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """One named number or word."""
+
+    name: str
+    value: str
+    help: str = ""
+    """What it means, where the name does not say it."""
 
 
 BADGES = {
@@ -57,13 +68,28 @@ ROLES = {
 _NO_ANSWER = {
     "no_answer": "no answer was found in the text",
     "conflicting_answers": "it gives several answers that contradict each other",
-    "truncated": "it was cut by the token limit before it gave an answer",
+    "truncated": "it was cut by the token limit",
+    "filtered": "it was stopped by a content filter",
+    "unfinished": "it never ended",
+    "unfinished_thinking": "it was still thinking when it ended",
+    "too_long": "it is too long to look for an answer in it",
+    "free_text": "free prose has no single answer to vote on",
+    "cancelled": "it was cancelled before it ended, because it was no longer needed",
+    "not_needed": "the answer was settled before anybody looked at it",
 }
 
 _DEGRADED = {
     "samples": "Some samples could not be drawn; the answer rests on the others.",
     "cache": "The cache was away and was bypassed.",
-    "store": "The database was away; the trace waited in the spool.",
+    "store": "The trace could not be stored at once.",
+    "deadline": "The deadline passed; the answer rests on the samples that had ended.",
+    "engine": "The model server failed; the answer rests on the samples that had ended.",
+}
+
+_ALTERED = {
+    "nul": "NUL characters are kept as ␀.",
+    "bad_unicode": "Broken characters are kept as �.",
+    "content_dropped": "The texts were dropped, because there was no room to keep them.",
 }
 
 
@@ -109,6 +135,8 @@ def _doubt(group: Group, winner: Scored) -> str:
 
 def explain_stop(group: Group) -> str:
     """Why no more samples were drawn."""
+    if group.cache.hit and group.cache.coalesced:
+        return "Nothing was drawn: an equal request was running, and its answer was shared."
     if group.cache.hit:
         return "Nothing was drawn: a verified answer to the same request was in the cache."
     if group.decision is None:
@@ -121,6 +149,8 @@ def explain_stop(group: Group) -> str:
         "ahead": "Drawing stopped because the samples still running could not overtake the leader.",
         "single": "One sample was asked for, and nothing spoke against it.",
         "cap": f"Drawing stopped at the cap of {plan.cap} samples.",
+        "samples": "Drawing stopped because no more samples came.",
+        "engine": "Drawing stopped because the model server failed.",
         "deadline": f"Drawing stopped at the deadline of {show_ms(plan.deadline_ms)}.",
     }
     return sentences.get(reason, f"Drawing stopped: {show_line(reason)}.")
@@ -144,26 +174,24 @@ def why_no_vote(scored: Scored, *, proven: bool) -> str:
     sample = scored.sample
     if is_proven(scored) or (can_vote(scored) and not proven):
         return ""
-    if sample.cancelled:
-        return "it was cancelled before it ended, because it was no longer needed"
-    if sample.finish_reason is None:
-        return "it never ended"
-    if sample.finish_reason == "length":
-        return "it was cut by the token limit"
-    if sample.finish_reason == "content_filter":
-        return "it was stopped by a content filter"
-    if scored.answer.kind == "none":
-        return "free prose has no single answer to vote on"
-    if scored.answer.key is None:
-        return _NO_ANSWER.get(scored.answer.reason, show_line(scored.answer.reason or "no answer"))
-    failed = [v.verifier for v in scored.verdicts if v.status is Status.FAIL]
-    if failed:
-        return f"{_names(failed)} refuted it"
-    return "another answer was proven, and then only proven samples vote"
+    ends = {None: "unfinished", "length": "truncated", "content_filter": "filtered"}
+    reason = "cancelled" if sample.cancelled else ends.get(sample.finish_reason, "")
+    if reason or scored.answer.key is None:
+        reason = reason or scored.answer.reason or "no_answer"
+        return _NO_ANSWER.get(reason, show_line(reason.replace("_", " ")))
+    if is_refuted(scored.verdicts):
+        refuting = [v for v in scored.verdicts if is_refuted([v])]
+        return f"{_names([v.verifier for v in refuting])} refuted it"
+    return "another sample was proven, and then only proven samples vote"
 
 
 def explain_degraded(word: str) -> str:
     return _DEGRADED.get(word, show_line(word))
+
+
+def explain_altered(word: str) -> str:
+    """What the store changed before it could keep the trace."""
+    return _ALTERED.get(word, show_line(word))
 
 
 def _votes(count: int) -> str:

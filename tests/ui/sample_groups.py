@@ -288,8 +288,7 @@ def cached() -> Group:
         task=make_task(3, source.task.prompt()),
         scored=(served,),
         calls=(),
-        tally=tally_votes((served,)),
-        spans=(Span(name="cache", start_ms=0.4, end_ms=0.9),),
+        spans=(),
         cache=CacheRecord(hit=True, key="9f2c" * 16, source_trace_id=source.trace_id, age_s=754.0),
         finished_ms=1.3,
     )

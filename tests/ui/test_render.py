@@ -12,8 +12,9 @@ import pytest
 from jinja2 import meta, nodes
 
 from app.ui import pages
+from app.ui.labels import LabelPanel
 from app.ui.render import HERE, environment, render, static_names, static_response
-from app.ui.trace_detail import LabelPanel, TraceDetail
+from app.ui.trace_detail import TraceDetail
 from app.ui.trace_list import TraceList
 
 PAGES = {

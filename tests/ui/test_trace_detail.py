@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from app.group import Group
+from app.group import Group, Options, Tally
 from app.store.base import Label
 from app.ui.trace_detail import TraceDetail, trace_detail
 from tests.ui.sample_groups import (
@@ -47,7 +47,7 @@ def test_the_verdict_bar_counts_votes_checks_and_tokens():
         "Route": "hard",
         "Time": "356 ms",
         "Tokens": "67",
-        "Cache": "not asked",
+        "Cache": "missed",
     }
 
 
@@ -117,6 +117,28 @@ def test_a_cached_answer_names_its_source_and_age():
     assert page.cache.source == split_vote().trace_id
     assert page.cache.sentence == "Served from the cache. The answer was verified 13 min earlier."
     assert facts(page)["Cache"] == "hit"
+
+
+def test_a_shared_answer_does_not_claim_to_be_verified():
+    group = cached()
+    shared = dataclasses.replace(group, cache=dataclasses.replace(group.cache, coalesced=True))
+
+    assert "verified" not in view(shared).cache.sentence
+    assert "an equal request was running" in view(shared).tally.stop
+
+
+def test_a_cached_answer_keeps_the_votes_of_samples_it_no_longer_has():
+    votes = Tally(votes=(("411", 3), ("401", 1)), leader="411", runner_up="401", margin=2)
+    rows = view(dataclasses.replace(cached(), tally=votes)).tally.rows
+
+    assert [(row.answer, row.drawn, row.votes) for row in rows] == [("411", 3, 3), ("401", 1, 1)]
+
+
+def test_a_request_that_avoids_the_cache_says_so():
+    group = split_vote()
+    task = dataclasses.replace(group.task, options=Options(cache="off"))
+
+    assert facts(view(dataclasses.replace(group, task=task)))["Cache"] == "not asked"
 
 
 def test_a_failure_says_code_status_and_place():

@@ -1,0 +1,82 @@
+"""Why a request took its route: the difficulty, what raised or lowered it, and the plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.group import Group
+from app.ui.shown import show_line, show_ms, show_number
+from app.ui.words import ROUTES, Fact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasonRow:
+    feature: str
+    value: str
+    contribution: str
+    """What it added to the score, with its sign."""
+    x: float
+    """Start of its bar in percent; the middle is zero."""
+    width: float
+    raises: bool
+    """True when it made the task look harder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteView:
+    """Why this route, and the plan that followed."""
+
+    route: str
+    sentence: str
+    difficulty: str
+    threshold: str
+    difficulty_pct: float
+    threshold_pct: float
+    reasons: tuple[ReasonRow, ...]
+    """Features, the weightiest first."""
+    plan: tuple[Fact, ...]
+
+
+def route_view(group: Group) -> RouteView:
+    plan = group.plan
+    reasons = sorted(plan.reasons, key=lambda reason: -abs(reason.contribution))
+    most = max((abs(reason.contribution) for reason in reasons), default=0.0) or 1.0
+    return RouteView(
+        route=plan.route,
+        sentence=ROUTES[plan.route],
+        difficulty=f"{plan.difficulty:.2f}",
+        threshold=f"{plan.threshold:.2f}",
+        difficulty_pct=_percent(plan.difficulty),
+        threshold_pct=_percent(plan.threshold),
+        reasons=tuple(
+            ReasonRow(
+                feature=show_line(reason.feature.replace("_", " "), 60),
+                value=_value(reason.value),
+                contribution=f"{reason.contribution:+.2f}".replace("-", "−"),
+                x=round(50 + min(0.0, 50 * reason.contribution / most), 2),
+                width=round(abs(50 * reason.contribution / most), 2),
+                raises=reason.contribution >= 0,
+            )
+            for reason in reasons
+        ),
+        plan=(
+            Fact(name="Stop rule", value=plan.rule),
+            Fact(name="First round", value=str(plan.first_round)),
+            Fact(name="Cap", value=str(plan.cap)),
+            Fact(name="Margin", value=str(plan.margin)),
+            Fact(name="Temperature", value=show_number(plan.temperature, 2)),
+            Fact(name="Policy", value=show_line(plan.policy, 120)),
+            Fact(name="Engine", value=show_line(plan.engine, 60)),
+            Fact(name="Deadline", value=show_ms(plan.deadline_ms)),
+        ),
+    )
+
+
+def _percent(share: float) -> float:
+    return round(100 * min(1.0, max(0.0, share)), 2)
+
+
+def _value(value: float | str | bool) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return show_line(value, 60) if isinstance(value, str) else show_number(value)
