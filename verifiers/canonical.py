@@ -163,7 +163,7 @@ def shorten_key(key: str) -> str:
     return f"{key[:80]}…#{hashlib.sha256(key.encode()).hexdigest()[:32]}"
 
 
-MAX_ARGUMENT_CHARS = 262_144
+MAX_ARGUMENT_CHARS = 100_000
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
 _WORD = re.compile(r"[^\W\d_]{2,}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 
 from verifiers.arithmetic import find_question
 from verifiers.base import Answer, AnswerContract, AnswerKind, Candidate
@@ -28,8 +29,10 @@ from verifiers.strict_json import NotStrictJson, parse_json
 
 EXTRACTOR_VERSION = "1"
 
-MAX_CHARS = 100_000
+MAX_CHARS = 50_000
 """Longest text, after the thinking part, in which an answer is looked for."""
+MAX_PROMPT_CHARS = 8_000
+"""Part of a prompt, its end, that is read for what kind of answer it wants."""
 MAX_COMMITMENTS = 64
 MAX_SHORT_TEXT = 200
 DEFAULT_CHOICES = tuple("ABCDEFGHIJ")
@@ -86,7 +89,7 @@ def unfence_json(text: str) -> str | None:
 def lettered_options(prompt: str) -> tuple[str, ...]:
     """The letters of a prompt's options, `A`, `B`, … in order; empty below two of them."""
     letters: list[str] = []
-    for found in _OPTION.finditer(prompt[:MAX_CHARS]):
+    for found in _OPTION.finditer(prompt[-MAX_PROMPT_CHARS:]):
         if found[1].upper() == chr(ord("A") + len(letters)):
             letters.append(found[1].upper())
     return tuple(letters) if 2 <= len(letters) <= 26 else ()
@@ -94,7 +97,7 @@ def lettered_options(prompt: str) -> tuple[str, ...]:
 
 def guess_contract(prompt: str, system: str) -> AnswerContract:
     """What can be voted on for a task without verifiers. `none` when in doubt."""
-    prompt, system = prompt[-MAX_CHARS:], system[:MAX_CHARS]
+    prompt, system = prompt[-MAX_PROMPT_CHARS:], system[:MAX_PROMPT_CHARS]
     if find_question(prompt) is not None:
         return AnswerContract(kind="number")
     letters = lettered_options(prompt)
@@ -232,7 +235,7 @@ def _text_lines(text: str) -> Sequence[str]:
 def _lines(text: str, label: re.Pattern[str]) -> Iterable[str]:
     """The rest of every line after `Answer:` or `the answer is`."""
     for pattern in (label, _SAID):
-        for found in pattern.finditer(text):
+        for found in islice(pattern.finditer(text), MAX_COMMITMENTS + 1):
             yield _BOXED.sub(r"\1", text[found.end() :][:MAX_SHORT_TEXT].split("\n", 1)[0])
 
 
@@ -302,7 +305,7 @@ _NUMBER_LABEL = re.compile(
 )
 _SAID = re.compile(
     r"\b(?:answer|correct option|correct choice|right option|best option)"
-    r"(?:[ \t](?:to|for)[ \t][^\n]{1,120}?)?"
+    r"(?:[ \t](?:to|for)[ \t][^\n]{1,60}?)?"
     r"[ \t]{1,3}(?:is|would be|must be|should be|equals)\b[ \t]{0,3}(?:that\b|simply\b|just\b)?"
     r"[ \t:*]{0,6}(?:\n{1,2}[ \t]{0,8}(?=[\\$0-9(*]))?",
     re.IGNORECASE,
@@ -331,8 +334,9 @@ _SENTENCE_END = re.compile(r"(?<=\w\w\w)[.!;](?:\s|$)|,?\s(?:because|since|which
 
 _OPTION = re.compile(r"(?:^|[\s(\[])([A-Za-z])[).\]:](?=\s?\S)", re.MULTILINE)
 _PROSE_WISH = re.compile(
-    r"\b(?:write|compose|draft|translate|summari[sz]e|essay|poem|story|code|function|program|script"
-    r"|explain (?:why|how)|describe|list|recommend|suggest)\b",
+    r"(?:^|[.!?:\n]\s{0,3})(?:please |(?:can|could|would) you (?:please )?)?"
+    r"(?:write|compose|draft|translate|summari[sz]e|describe|list|recommend|suggest|create|implement"
+    r"|generate|explain(?! (?:your|the) (?:reasoning|answer|steps|work)))\b",
     re.IGNORECASE,
 )
 _ONLY = r"(?:answer|reply|respond|output|return|give)[^.\n]{0,30}"
@@ -349,11 +353,15 @@ _SHORT_WISH = re.compile(
     re.IGNORECASE,
 )
 _HOW_MANY = re.compile(r"\bhow many\b", re.IGNORECASE)
+_THING = (
+    r"(?:sum|product|difference|total|average|mean|median|area|perimeter|volume|probability"
+    r"|percent(?:age)?|remainder|value|cost|price|speed|distance|salary|profit|number|maximum"
+    r"|minimum|weights?|half|age|score|time|depth)"
+)
 _QUANTITY = re.compile(
     r"\bhow (?:much|old|far|long|tall|fast|heavy)\b"
-    r"|\bwhat(?: is|'s| was| will be| are)\b[^.?\n]{0,80}\b(?:sum|product|difference|total|average"
-    r"|mean|median|area|perimeter|volume|probability|percentage|remainder|value|cost|price|speed)\b"
-    r"|\b(?:find|calculate|compute|determine)\b[^.?\n]{0,80}\b(?:number|sum|product|total|average"
-    r"|area|perimeter|volume|probability|value|cost)\b",
+    r"|\bwhat (?:percent(?:age)?|speed|fraction|number)\b"
+    rf"|\bwhat(?: is|'s| was| will| are)\b[^.?\n]{{0,80}}\b{_THING}\b"
+    rf"|\b(?:find|calculate|compute|determine)\b[^.?\n]{{0,80}}\b{_THING}\b",
     re.IGNORECASE,
 )

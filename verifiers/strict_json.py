@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-MAX_CHARS = 262_144
+MAX_CHARS = 100_000
 """Longest text that may be parsed on the event loop; a worker may raise it."""
 MAX_DEPTH = 128
 MAX_DIGITS = 1_000
@@ -52,6 +52,10 @@ def dump_canonical(value: Any) -> str:
 
     Numbers are compared by value: `1`, `1.0` and `1e0` are written alike; `true` is not a number.
     """
+    if isinstance(value, str):
+        return _quote(value)
+    if type(value) is int:
+        return str(value)
     if isinstance(value, dict):
         pairs = (f"{_quote(key)}:{dump_canonical(value[key])}" for key in sorted(value))
         return "{" + ",".join(pairs) + "}"
@@ -59,9 +63,7 @@ def dump_canonical(value: Any) -> str:
         return "[" + ",".join(map(dump_canonical, value)) + "]"
     if isinstance(value, Decimal):
         return _plain_decimal(value)
-    if isinstance(value, str):
-        return _quote(value)
-    return json.dumps(value)
+    return _CONSTANTS[value]
 
 
 def _refuse_depth(text: str) -> None:
@@ -115,10 +117,6 @@ def _plain_decimal(value: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _quote(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
-
-
 def _refuse_surrogates(text: str) -> None:
     try:
         text.encode("utf-8")
@@ -126,6 +124,8 @@ def _refuse_surrogates(text: str) -> None:
         raise NotStrictJson("bad_unicode", "a string holds half of a surrogate pair") from None
 
 
+_quote = json.encoder.encode_basestring
+_CONSTANTS = {True: "true", False: "false", None: "null"}
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_unique, parse_int=_integer, parse_float=_decimal, parse_constant=_constant
 )
