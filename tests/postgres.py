@@ -64,11 +64,12 @@ class Server:
     def stop(self) -> None:
         self._run("pg_ctl", "-D", str(self._folder / "data"), "-m", "fast", "-w", "stop")
 
-    def new_database(self) -> str:
+    def new_database(self, encoding: str = "UTF8") -> str:
         """URL of a new empty database."""
         name = f"test_{uuid.uuid4().hex}"
         with psycopg.connect(self._dsn("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}".encode())
+            form = f"TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'"
+            connection.execute(f"CREATE DATABASE {name} {form}".encode())
         return f"postgresql+psycopg://{USER}@127.0.0.1:{self.port}/{name}"
 
     def _dsn(self, database: str) -> str:

@@ -7,7 +7,10 @@ blocks every later row in the second, so only failures that name the data count 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
 
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
@@ -19,9 +22,9 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
     StatementError,
 )
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from app.errors import ConfigError
+from app.errors import ConfigError, StoreError
 from app.settings import Settings
 
 CONNECT_S = 2
@@ -33,6 +36,8 @@ _DRIVERS = {
     "postgresql": "postgresql+psycopg",
     "postgresql+psycopg": "postgresql+psycopg",
 }
+
+T = TypeVar("T")
 
 AWAY = (OSError, TimeoutError, SQLAlchemyError)
 """What a database call raises that is not a fault of this code."""
@@ -85,6 +90,27 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     cursor.execute("PRAGMA synchronous = NORMAL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
+
+
+def sqlite_file(url: URL) -> Path | None:
+    """The file of an SQLite URL, None for another database."""
+    return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
+
+
+@contextmanager
+def boundary() -> Iterator[None]:
+    """What the database raises inside becomes a `StoreError`."""
+    try:
+        yield
+    except AWAY as failed:
+        raise StoreError(f"the database cannot be used: {describe(failed)}") from None
+
+
+async def transact(engine: AsyncEngine, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    """One unit of work, committed at its end. Raises `StoreError` when it cannot be done."""
+    with boundary():
+        async with engine.begin() as connection:
+            return await work(connection)
 
 
 def is_fault_of_row(failed: Exception) -> bool:

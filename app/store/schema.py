@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app import __version__
 from app.errors import ConfigError
-from app.store.database import open_engine
+from app.store.database import open_engine, parse_url, sqlite_file
 
 REVISIONS = ("0001",)
 """All migrations, oldest first; the last is what this version needs."""
@@ -29,33 +29,46 @@ State = Literal["current", "behind", "empty"]
 
 async def current(url: str) -> str | None:
     """The revision of the database, None when it has no tables of ours."""
-    return await _on_engine(url, _read_revision)
+    return await _look(url, _read_revision, None)
 
 
 async def check(url: str) -> State:
     """Whether the database fits. Raises `ConfigError` when a newer version wrote it."""
-    return await _on_engine(url, _check)
+    return await _look(url, _check, "empty")
 
 
 async def upgrade(url: str) -> None:
     """Bring the database to the newest form. Raises `ConfigError` when it is newer still."""
-    await _on_engine(url, _upgrade)
+    engine = open_engine(url)
+    try:
+        await prepare(engine)
+    finally:
+        await engine.dispose()
 
 
 async def prepare(engine: AsyncEngine) -> None:
-    """At start: leave a fitting database alone, migrate any other. Raises `ConfigError`."""
+    """Leave a fitting database alone, migrate any other.
+
+    Raises `ConfigError` when it is newer or cannot hold every text, or what the database raises.
+    """
+    if file := sqlite_file(engine.url):
+        file.parent.mkdir(parents=True, exist_ok=True)
     async with engine.begin() as connection:
         await connection.run_sync(_require_utf8)
         if await connection.run_sync(_check) == "current":
             return
     async with engine.begin() as connection:
-        await connection.run_sync(_upgrade)
+        await connection.run_sync(upgrade_connection)
 
 
-async def _on_engine(url: str, work: Callable[[Connection], T]) -> T:
+async def _look(url: str, work: Callable[[Connection], T], otherwise: T) -> T:
+    """Read without leaving an empty file behind. Raises what the database raises."""
+    file = sqlite_file(parse_url(url))
+    if file is not None and not file.exists():
+        return otherwise
     engine = open_engine(url)
     try:
-        async with engine.begin() as connection:
+        async with engine.connect() as connection:
             return await connection.run_sync(work)
     finally:
         await engine.dispose()
@@ -79,7 +92,8 @@ def _check(connection: Connection) -> State:
     return "current" if revision == REVISIONS[-1] else "behind"
 
 
-def _upgrade(connection: Connection) -> None:
+def upgrade_connection(connection: Connection) -> None:
+    """Migrate inside the transaction of this connection, which is committed by the caller."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
     else:

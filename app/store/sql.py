@@ -9,20 +9,19 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 from pydantic import ValidationError
 from sqlalchemy import insert, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.errors import ConfigError, NotFound, StoreError
+from app.errors import ConfigError, NotFound
 from app.group import Group
 from app.store import queries
 from app.store.base import Label, StoreHealth, TraceFilter, TracePage
 from app.store.content import apply_content_level, drop_content
-from app.store.database import AWAY, describe, open_engine
+from app.store.database import AWAY, describe, open_engine, transact
 from app.store.drainer import Drainer
 from app.store.spool import CAP_BYTES, Spool
 from app.store.tables import labels
@@ -32,8 +31,6 @@ START_S = 3.0
 SETTLE_S = 2.0
 CLOSE_S = 5.0
 PING_S = 1.0
-
-T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -91,11 +88,11 @@ class SqlStore:
         waiting = await self._find_waiting(trace_id)
         if waiting is not None:
             return waiting if tenant in (None, waiting.task.tenant) else None
-        return await self._run(lambda c: queries.read_group(c, trace_id, tenant))
+        return await transact(self.engine, lambda c: queries.read_group(c, trace_id, tenant))
 
     async def list(self, wanted: TraceFilter) -> TracePage:
         await self._drainer.settle(within_s=SETTLE_S)
-        return await self._run(lambda c: queries.read_page(c, wanted))
+        return await transact(self.engine, lambda c: queries.read_page(c, wanted))
 
     async def add_label(self, label: Label) -> None:
         """Raises `NotFound` when there is no such trace."""
@@ -107,10 +104,10 @@ class SqlStore:
                 raise NotFound(f"there is no trace '{said.trace_id}'", param="trace_id")
             await connection.execute(insert(labels).values(dataclasses.asdict(said)))
 
-        await self._run(write)
+        await transact(self.engine, write)
 
     async def labels(self, trace_id: str) -> tuple[Label, ...]:
-        return await self._run(lambda c: queries.read_labels(c, trace_id))
+        return await transact(self.engine, lambda c: queries.read_labels(c, trace_id))
 
     async def health(self) -> StoreHealth:
         stats = await self._spool.stats()
@@ -131,14 +128,6 @@ class SqlStore:
             return None if data is None else from_spool_json(data)
         except ValidationError:
             return None
-
-    async def _run(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """Run one unit of work. Raises `StoreError` when the database cannot do it."""
-        try:
-            async with self.engine.begin() as connection:
-                return await work(connection)
-        except AWAY as failed:
-            raise StoreError(f"the database is away: {describe(failed)}") from None
 
     async def _ping(self) -> bool:
         async def ask() -> None:

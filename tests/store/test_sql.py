@@ -187,7 +187,7 @@ async def test_token_ids_and_logprobs_are_columns(store: SqlStore) -> None:
         prompt = (await connection.execute(select(payloads.c.prompt_token_ids))).scalar()
 
     assert row is not None
-    assert ((5, 6, 7, 0), (-0.5, -0.25, -1.0, -0.125)) == tuple(row)
+    assert tuple(row) == ((5, 6, 7, 0), (-0.5, -0.25, -1.0, -0.125))
     assert prompt == (1, 2, 3)
 
 
