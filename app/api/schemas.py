@@ -248,7 +248,7 @@ _VERIFY_HEADER: Schema = {
     "description": "Gateway options as JSON; the body's `verify` goes over them.",
     "content": _json(_ref("VerifyForm")),
 }
-_STREAM: Schema = {"text/event-stream": {"schema": STRING}}
+_STREAM: Schema = {"text/event-stream": {"schema": _object({"data": STRING})}}
 _STATUS: Schema = _json(_object({"status": STRING}))
 
 CREATE_COMPLETION = _operation(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import QueryParams
@@ -33,10 +33,16 @@ class TraceQuery(BaseModel):
     before: Annotated[str, Field(max_length=64)] | None = None
 
 
+_A_NOTE_HAS_TEXT: dict[str, Any] = {
+    "if": {"properties": {"label": {"const": "note"}}},
+    "then": {"required": ["note"], "properties": {"note": {"type": "string", "minLength": 1}}},
+}
+
+
 class FeedbackForm(BaseModel):
     """The body of `POST /v1/traces/{id}/feedback`."""
 
-    model_config = ConfigDict(strict=True, extra="forbid")
+    model_config = ConfigDict(strict=True, extra="forbid", json_schema_extra=_A_NOTE_HAS_TEXT)
 
     label: LabelKind
     sample: Annotated[Int, Field(ge=0, lt=2**31)] | None = Field(
