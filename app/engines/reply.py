@@ -128,8 +128,8 @@ class Reply:
     def take_ended(self, now_ms: float, *, over: bool) -> Iterator[Sample]:
         """The ended samples that were not taken yet.
 
-        Until the reply is `over`, the one sample of a call waits for the usage, which alone may tell
-        its number of tokens. Of several samples none waits: a verdict on it may end the round.
+        Until the reply is `over`, the one sample of a call waits for the usage, which alone may
+        tell its number of tokens. Of several none waits: a verdict on it may end the round.
         """
         several = len(self.slots) > 1
         for index, builder in self._builders.items():

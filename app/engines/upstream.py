@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 from app.engines.limits import RetryBudget
-from app.engines.transport import TransportFault, make_client
+from app.engines.transport import TransportFault, describe, make_client
 from app.engines.wire import read_json
 from app.errors import (
     EngineError,
@@ -58,7 +58,7 @@ class Upstream:
         self.settings = settings
         self.name = name
         self._owns_client = client is None
-        self._client = client or make_client(settings)
+        self._client = client or make_client(settings.connect_s)
         self._rng = rng or random.Random()
         self._sleep = sleep
         self._budget = RetryBudget()
@@ -185,12 +185,12 @@ def unavailable(fault: Exception, address: str) -> EngineError:
     """The fault of a request that got no reply."""
     if isinstance(fault, httpx.UnsupportedProtocol | httpx.InvalidURL):
         return EngineError(f"'{address}' is not an address of a model server.")
-    return EngineUnavailable(f"The model server at {address} cannot be reached: {_word(fault)}.")
+    return EngineUnavailable(f"The model server at {address} cannot be reached: {describe(fault)}.")
 
 
 def cut(fault: Exception) -> EngineError:
     """The fault of a reply that broke off or was no HTTP."""
-    return EngineUnavailable(f"The model server broke off its reply: {_word(fault)}.")
+    return EngineUnavailable(f"The model server broke off its reply: {describe(fault)}.")
 
 
 def error_of(status: int, data: bytes, headers: Mapping[str, str], name: str) -> EngineError:
@@ -275,12 +275,3 @@ def _retry_after_s(headers: Mapping[str, str]) -> float | None:
         except ValueError:
             return None
     return seconds if 0 <= seconds < 86_400 else None
-
-
-def _word(fault: Exception) -> str:
-    """What happened, without addresses or object names of the HTTP library."""
-    if isinstance(fault, httpx.ConnectTimeout):
-        return "connecting took too long"
-    if isinstance(fault, httpx.ConnectError):
-        return "the connection was refused"
-    return "the connection was closed or is not HTTP"
