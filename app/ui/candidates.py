@@ -58,7 +58,7 @@ class CandidateView:
     differs: bool
     """True when it says something else than the winner."""
     answer: Shown | None
-    """The extracted answer as written; None when none was found."""
+    """The extracted answer; None when none was found."""
     rule: str
     """The rule that found the answer; empty without one."""
     no_vote: str
@@ -88,11 +88,14 @@ class CandidateView:
 
 
 def said_by(scored: Scored) -> str:
-    """The answer as people read it; empty when none was found."""
+    """The answer as people read it: the vote key where it is short by nature, else as written.
+
+    Empty when none was found.
+    """
     answer = scored.answer
-    if answer.key is None:
-        return ""
-    return answer.key if answer.kind == "tool_calls" else answer.text or answer.key
+    if answer.key is None or answer.kind in ("number", "choice", "tool_calls"):
+        return answer.key or ""
+    return answer.text or answer.key
 
 
 def verifier_heads(group: Group) -> tuple[VerifierHead, ...]:
@@ -114,7 +117,12 @@ _SOURCES = {"auto": "the prompt itself", "request": "the request", "route": "the
 def candidate_views(group: Group) -> tuple[CandidateView, ...]:
     """Every sample of the group, in drawing order."""
     proven = any(is_proven(scored) for scored in group.scored)
-    return tuple(_candidate(group, scored, proven) for scored in group.scored)
+    return tuple(_candidate(group, scored, proven) for scored in in_drawing_order(group))
+
+
+def in_drawing_order(group: Group) -> list[Scored]:
+    """The record keeps samples as they arrived; people look for them by number."""
+    return sorted(group.scored, key=lambda scored: scored.sample.index)
 
 
 def _candidate(group: Group, scored: Scored, proven: bool) -> CandidateView:

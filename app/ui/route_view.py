@@ -37,6 +37,9 @@ class RouteView:
     plan: tuple[Fact, ...]
 
 
+_FEATURES = {"bias": "starting point"}
+
+
 def route_view(group: Group) -> RouteView:
     plan = group.plan
     reasons = sorted(plan.reasons, key=lambda reason: -abs(reason.contribution))
@@ -50,7 +53,9 @@ def route_view(group: Group) -> RouteView:
         threshold_pct=_percent(plan.threshold),
         reasons=tuple(
             ReasonRow(
-                feature=show_line(reason.feature.replace("_", " "), 60),
+                feature=_FEATURES.get(
+                    reason.feature, show_line(reason.feature.replace("_", " "), 60)
+                ),
                 value=_value(reason.value),
                 contribution=f"{reason.contribution:+.2f}".replace("-", "−"),
                 x=round(50 + min(0.0, 50 * reason.contribution / most), 2),
@@ -65,7 +70,7 @@ def route_view(group: Group) -> RouteView:
             Fact(name="Cap", value=str(plan.cap)),
             Fact(name="Margin", value=str(plan.margin)),
             Fact(name="Temperature", value=show_number(plan.temperature, 2)),
-            Fact(name="Policy", value=show_line(plan.policy, 120)),
+            Fact(name="Policy", value=show_line(plan.policy, 120) or "–"),
             Fact(name="Engine", value=show_line(plan.engine, 60)),
             Fact(name="Deadline", value=show_ms(plan.deadline_ms)),
         ),

@@ -57,7 +57,9 @@ def reveal(text: str) -> str:
 
 
 def show_ms(ms: float) -> str:
-    """A duration in the unit that reads best: `0.8 ms`, `412 ms`, `3.1 s`, `2 min 05 s`."""
+    """A duration in the unit that reads best: `< 0.1 ms`, `412 ms`, `3.1 s`, `2 min 05 s`."""
+    if 0 < ms < 0.05:
+        return "< 0.1 ms"
     if ms < 10:
         return f"{ms:.1f} ms"
     if ms < 1_000:
@@ -73,6 +75,8 @@ def show_seconds(seconds: float) -> str:
     for size, unit in ((86_400, "d"), (3_600, "h")):
         if seconds >= size:
             return f"{seconds / size:.1f} {unit}"
+    if seconds < 1:
+        return "under 1 s"
     return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
 
 

@@ -15,6 +15,7 @@ from app.ui.candidates import (
     CandidateView,
     VerifierHead,
     candidate_views,
+    in_drawing_order,
     said_by,
     verifier_heads,
 )
@@ -273,7 +274,7 @@ def _tally(group: Group) -> TallyView:
     key = group.winner.answer.key if group.winner else None
     silent = (
         (scored.sample.index + 1, why_no_vote(scored, proven=bool(proven)))
-        for scored in group.scored
+        for scored in in_drawing_order(group)
     )
     return TallyView(
         rows=tuple(
@@ -297,7 +298,9 @@ def _tally(group: Group) -> TallyView:
 def _learning(group: Group) -> LearningView:
     rewards = [scored.reward for scored in group.scored if scored.reward is not None]
     trainable = [scored for scored in group.scored if scored.sample.trainable]
-    if not rewards:
+    if group.cache.hit:
+        sentence = "Nothing was drawn for this request, so there is nothing new to learn."
+    elif not rewards:
         sentence = "Nothing was graded, so there is nothing to learn from."
     elif len(set(rewards)) == 1:
         sentence = "Every graded candidate earned the same, so comparing them teaches nothing."
@@ -313,11 +316,11 @@ def _learning(group: Group) -> LearningView:
                 trainable=scored.sample.trainable,
                 why=show_line(scored.sample.not_trainable.replace("_", " ")),
             )
-            for scored in group.scored
+            for scored in in_drawing_order(group)
         ),
         mean=show_number(statistics.fmean(rewards) if rewards else None),
         sd=show_number(statistics.pstdev(rewards) if rewards else None),
-        policy=show_line(group.plan.policy, 120),
+        policy=show_line(group.plan.policy, 120) or "–",
         sentence=sentence,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from app.group import Group, Sample, Span
+from app.group import Call, Group, Sample, Span
 from app.ui.shown import show_line, show_ms
 
 SegmentKind = Literal["step", "wait", "first", "draw", "verify"]
@@ -56,7 +56,7 @@ class Waterfall:
 
 
 def waterfall(group: Group) -> Waterfall:
-    """Rows for the gateway's own steps and for each sample with the verifiers that judged it."""
+    """Rows for the gateway's own steps, failed calls, and each sample with its verifiers."""
     end = max(
         [group.finished_ms, 0.001]
         + [span.end_ms for span in group.spans]
@@ -67,6 +67,7 @@ def waterfall(group: Group) -> Waterfall:
         for span in group.spans
         if span.sample is None and span.name != "sample"
     ]
+    timed += [(call.started_ms, _failed_call(call, end)) for call in group.calls if call.error]
     # A cached answer carries the sample it came from, whose times belong to another request.
     drawn = () if group.cache.hit else group.scored
     for scored in drawn:
@@ -92,6 +93,19 @@ def _plain_step(span: Span, end: float) -> Step:
         queued=show_ms(span.wait_ms) if span.wait_ms else "–",
         took=show_ms(span.end_ms - work),
         segments=_segments(end, ("wait", span.start_ms, work), ("step", work, span.end_ms)),
+    )
+
+
+def _failed_call(call: Call, end: float) -> Step:
+    """Calls that ended well are seen in their samples."""
+    tries = "1 attempt" if call.attempts == 1 else f"{call.attempts} attempts"
+    return Step(
+        name=f"Call to {show_line(call.engine, 60)}",
+        detail=f"failed after {tries}: {show_line(call.error, 80)}",
+        starts=show_ms(call.started_ms),
+        queued="–",
+        took=show_ms(call.finished_ms - call.started_ms),
+        segments=_segments(end, ("draw", call.started_ms, call.finished_ms)),
     )
 
 

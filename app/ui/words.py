@@ -54,7 +54,7 @@ BADGES = {
 ROUTES = {
     "off": "Verification was switched off for this request, so one sample answered it.",
     "easy": "Judged easy, so one sample was asked for.",
-    "hard": "Judged hard, so several samples were drawn and compared.",
+    "hard": "Judged hard, so several samples are drawn and compared.",
 }
 
 ROLES = {
@@ -75,7 +75,7 @@ _NO_ANSWER = {
     "too_long": "it is too long to look for an answer in it",
     "free_text": "free prose has no single answer to vote on",
     "cancelled": "it was cancelled before it ended, because it was no longer needed",
-    "not_needed": "the answer was settled before anybody looked at it",
+    "not_needed": "it was not judged, because the answer was already settled",
 }
 
 _DEGRADED = {

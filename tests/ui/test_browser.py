@@ -10,7 +10,7 @@ PATHS = ["/traces", *(f"/traces/{group.trace_id}" for group in every_group()), "
 FOCUSED = "document.activeElement.getAttribute('href')"
 
 
-@pytest.mark.parametrize("width", [1400, 400])
+@pytest.mark.parametrize("width", [1400, 1000, 700, 400])
 def test_no_page_scrolls_sideways(site, browser, width):
     wide = {}
     for path in PATHS:

@@ -57,7 +57,8 @@ def test_json_keeps_every_digit_and_every_letter():
 @pytest.mark.parametrize(
     ("ms", "shown"),
     [
-        (0.04, "0.0 ms"),
+        (0, "0.0 ms"),
+        (0.04, "< 0.1 ms"),
         (9.94, "9.9 ms"),
         (412.4, "412 ms"),
         (3_149, "3.1 s"),
@@ -70,7 +71,7 @@ def test_a_duration_has_the_unit_that_reads_best(ms, shown):
 
 @pytest.mark.parametrize(
     ("seconds", "shown"),
-    [(42, "42 s"), (754, "13 min"), (18_360, "5.1 h"), (259_200, "3.0 d")],
+    [(0.2, "under 1 s"), (42, "42 s"), (754, "13 min"), (18_360, "5.1 h"), (259_200, "3.0 d")],
 )
 def test_an_age_has_the_unit_that_reads_best(seconds, shown):
     assert show_seconds(seconds) == shown

@@ -40,6 +40,20 @@ def test_a_split_vote_shows_every_answer_and_which_one_was_proven():
     assert page.verdict.sentence == "Proven: calculator checked this answer and passed it."
 
 
+def test_the_answer_is_the_vote_key_and_candidates_stand_in_drawing_order():
+    group = split_vote()
+    wordy = tuple(
+        dataclasses.replace(s, answer=dataclasses.replace(s.answer, text="that makes 411"))
+        for s in reversed(group.scored)
+    )
+    page = view(dataclasses.replace(group, scored=wordy))
+
+    assert page.verdict.answer is not None
+    assert page.verdict.answer.text == "411"
+    assert [candidate.number for candidate in page.candidates] == [1, 2, 3]
+    assert [number for number, _ in page.tally.silent] == [1, 3]
+
+
 def test_the_verdict_bar_counts_votes_checks_and_tokens():
     assert facts(view(split_vote())) == {
         "Votes": "1 of 1",

@@ -33,8 +33,11 @@ def test_a_cached_answer_does_not_show_times_of_another_request():
     assert (page.steps, page.total) == ((), "1.3 ms")
 
 
-def test_a_failed_request_still_has_its_steps():
-    assert [step.name for step in waterfall(failed()).steps] == ["Choose the route"]
+def test_a_failed_call_shows_where_the_time_went():
+    steps = waterfall(failed()).steps
+
+    assert [step.name for step in steps] == ["Choose the route", "Call to main"]
+    assert steps[1].detail == "failed after 3 attempts: upstream_unavailable"
 
 
 def test_no_segment_leaves_the_picture():
