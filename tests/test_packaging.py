@@ -8,8 +8,10 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,12 +36,34 @@ def test_every_dependency_is_pinned():
     assert wanted - pinned == set()
 
 
+def python_for_everyone() -> str | None:
+    """A Python new enough that a user without rights can run, if there is one."""
+    for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
+        code = "import sys, venv; sys.exit(sys.version_info < (3, 11))"
+        try:
+            done = subprocess.run([python, "-c", code], cwd="/", user=NOBODY, group=NOBODY)
+        except OSError:
+            continue
+        if done.returncode == 0:
+            return python
+    return None
+
+
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory) -> Path:
-    """The folder of a new environment with the wheel and what it needs, as the image has it."""
-    folder = tmp_path_factory.mktemp("image")
-    folder.chmod(0o755)
-    source = folder / "source"
+def image() -> Iterator[Path]:
+    """A folder that other users can look into, which pytest's own are not."""
+    with tempfile.TemporaryDirectory(prefix="verivote-image-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def installed(image) -> Path:
+    """A new environment with the wheel and what it needs, as the image has it."""
+    require(os.geteuid() == 0, "only root can become another user")
+    python = python_for_everyone()
+    require(python, "no Python 3.11 is here that another user may run: apt-get install python3")
+    source = image / "source"
     shutil.copytree(
         ROOT,
         source,
@@ -47,11 +71,13 @@ def installed(tmp_path_factory) -> Path:
             name for name in names if Path(at) == ROOT and not copied_into_the_image(name)
         ],
     )
-    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
-    pip = [folder / "venv/bin/python", "-m", "pip", "install", "--quiet", "--no-compile"]
-    subprocess.run([*pip, "--constraint", ROOT / "constraints.txt", source], check=True)
+    subprocess.run([str(python), "-m", "venv", "--without-pip", image / "venv"], check=True)
+    pip = [sys.executable, "-m", "pip", "--python", image / "venv/bin/python", "install"]
+    options = ["--quiet", "--no-compile", "--constraint", ROOT / "constraints.txt"]
+    done = subprocess.run([*pip, *options, source], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     shutil.rmtree(source)
-    return folder / "venv"
+    return image / "venv"
 
 
 def copied_into_the_image(name: str) -> bool:
@@ -59,30 +85,26 @@ def copied_into_the_image(name: str) -> bool:
     return name in " ".join(copied).split()
 
 
-def test_the_wheel_serves_as_another_user_with_only_the_data_folder_writable(
-    installed, tmp_path_factory
-):
-    require(os.geteuid() == 0, "only root can become another user")
-    data = tmp_path_factory.mktemp("data")
-    for folder in (data, *data.parents[:2]):
-        folder.chmod(0o755)
+def test_the_wheel_serves_as_another_user_with_only_the_data_folder_writable(installed, image):
+    data = image / "data"
+    data.mkdir(mode=0o700)
     os.chown(data, NOBODY, NOBODY)
     environ = {"PATH": "/usr/bin:/bin", "VERIVOTE__DATA": str(data), "VERIVOTE__SERVER__PORT": "0"}
     command = [installed / "bin/verivote", "serve", "--upstream", "http://127.0.0.1:9/v1"]
 
-    process = subprocess.Popen(
+    with subprocess.Popen(
         command, cwd="/", env=environ, user=NOBODY, group=NOBODY, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        url = process.stdout.readline().split(" serves ")[1].split("/v1")[0]
-        with urllib.request.urlopen(f"{url}/livez") as reply:
-            assert json.load(reply) == {"status": "ok"}
-        with urllib.request.urlopen(f"{url}/traces") as page:
-            assert b"<html" in page.read()
-    finally:
-        process.terminate()
-        code = process.wait(timeout=60)
+    ) as process:
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().split(" serves ")[1].split("/v1")[0]
+            with urllib.request.urlopen(f"{url}/livez") as reply:
+                assert json.load(reply) == {"status": "ok"}
+            with urllib.request.urlopen(f"{url}/traces") as page:
+                assert b"<html" in page.read()
+        finally:
+            process.terminate()
+            code = process.wait(timeout=60)
 
     assert code == 0
     assert {file.name for file in data.iterdir()} >= {"secret", "spool.db"}
