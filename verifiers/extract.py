@@ -216,9 +216,10 @@ def _number_lines(text: str) -> Sequence[str]:
 
 def _last_lines(text: str) -> Sequence[str]:
     """The last line that holds a digit."""
-    last = text.rfind("\n", 0, max((m.end() for m in _DIGIT.finditer(text)), default=0))
-    end = text.find("\n", last + 1)
-    return [text[last + 1 : len(text) if end < 0 else end]]
+    for line in reversed(text.split("\n")):
+        if _DIGIT.search(line):
+            return [line]
+    return []
 
 
 def _choice_lines(text: str) -> Sequence[str]:

@@ -67,7 +67,9 @@ def _score_of(status: Status, score: object) -> float | None:
 
 
 def _clamped(score: object) -> float:
-    if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+    if isinstance(score, bool) or not isinstance(score, int | float):
+        raise BadFinding("bad_score")
+    if isinstance(score, float) and not math.isfinite(score):
         raise BadFinding("bad_score")
     return float(min(1, max(0, score)))
 

@@ -246,7 +246,7 @@ def _read_reply(reply: Reply) -> Finding:
         return _error(reply.fault)
     body = reply.body
     if "bad" in body:
-        return _error("not_prepared", error=body["bad"]["message"])
+        return _error("not_prepared", error=str(body["bad"])[:200])
     if "fault" in body:
         return _error(str(body["fault"]), error=str(body.get("error", "")))
     try:
