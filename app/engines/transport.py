@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ssl
 from functools import partial
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import aiohttp
 import httpx
@@ -27,6 +28,8 @@ def make_client(connect_s: float) -> httpx.AsyncClient:
         transport=AiohttpTransport(verify=trusted, client=partial(_open_session, trusted)),
         timeout=httpx.Timeout(None, connect=connect_s),
         headers={"Accept-Encoding": "identity"},
+        # A session that the server gives to one tenant's request must not ride on another's.
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         follow_redirects=False,
     )
 

@@ -1,0 +1,137 @@
+"""What a server is found to be, and what that costs."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import orjson
+import pytest
+
+from app.engines.probe import AGAIN_AFTER_S, Probe, read_models
+from app.engines.upstream import Upstream
+from app.errors import EngineGarbage
+from app.settings import EngineSettings
+from tests.engines.drawing import begin, faked, take
+from tests.fakes.upstream import (
+    Behaviour,
+    FakeUpstream,
+    Request,
+    Steps,
+    always,
+    error_reply,
+    holding,
+    in_turn,
+    json_reply,
+    model_list,
+    scripted,
+)
+
+
+def like_vllm(processed: bool) -> Behaviour:
+    """Answers one token; its leading logprob moves with temperature only when processed."""
+
+    def answer(request: Request) -> Steps:
+        mu = -1.0 * (request.body["temperature"] if processed else 1.0)
+        top = [{"token": "a", "logprob": mu, "bytes": [97]}]
+        entry = {"token": "b", "logprob": -3.0, "bytes": [98], "top_logprobs": top}
+        choice = {
+            "index": 0,
+            "message": {"role": "assistant", "content": "b"},
+            "finish_reason": "length",
+            "logprobs": {"content": [entry]},
+        }
+        return json_reply({"id": "x", "choices": [choice]})
+
+    return answer
+
+
+@pytest.mark.parametrize("processed", [True, False])
+async def test_vllm_is_asked_twice_for_one_token_to_see_its_logprobs(processed: bool) -> None:
+    models = always(model_list("smol", owned_by="vllm"))
+    async with faked(like_vllm(processed), models) as (fake, engine):
+        known = await engine.capabilities()
+        again = await engine.capabilities()
+
+    assert known == again
+    assert (known.server, known.n, known.token_ids, known.structured_output) == (
+        "vllm",
+        True,
+        True,
+        True,
+    )
+    assert known.processed_logprobs is processed
+    assert [request.body.get("max_tokens") for request in fake.requests] == [None, 1, 1]
+
+
+async def test_llama_cpp_is_known_by_its_model_list() -> None:
+    async with faked(scripted("4"), always(model_list("a", owned_by="llamacpp"))) as (fake, engine):
+        known = await engine.capabilities()
+
+    assert (known.server, known.n, known.processed_logprobs) == ("llama.cpp", True, False)
+    assert (known.cache_salt, fake.drawn) == (False, [])
+
+
+async def test_a_plain_server_is_learned_from_its_replies() -> None:
+    async with faked(scripted("4", extras=True)) as (_, engine):
+        before = await engine.capabilities()
+        await take(begin(engine, 2))
+        after = await engine.capabilities()
+
+    assert (before.server, before.n, before.logprobs) == ("openai", False, False)
+    assert (after.n, after.logprobs, after.token_ids) == (True, True, False)
+
+
+async def test_an_adapter_in_the_list_shows_that_there_are_adapters() -> None:
+    entries = [{"id": "base"}, {"id": "policy-1", "parent": "base"}]
+    async with faked(scripted("4"), always(json_reply({"data": entries}))) as (_, engine):
+        known = await engine.capabilities()
+
+    assert known.adapters is True
+
+
+async def test_a_server_that_cannot_be_asked_is_plain_and_asked_again_later() -> None:
+    now = [100.0]
+    models = in_turn(error_reply(503, "loading"), model_list("a", owned_by="llamacpp"))
+    async with FakeUpstream(scripted("4"), models) as fake:
+        upstream = Upstream(EngineSettings(base_url=fake.url), "main")
+        probe = Probe(upstream, clock=lambda: now[0])
+        first = (await probe.facts()).server
+        second = (await probe.facts()).server
+        now[0] += AGAIN_AFTER_S
+        third = (await probe.facts()).server
+        await upstream.close()
+
+    assert (first, second, third) == ("openai", "openai", "llama.cpp")
+    assert len(fake.requests) == 2
+
+
+async def test_a_cancelled_draw_takes_its_probe_along() -> None:
+    """pc-042: not one socket stays open, even when the model list is held too."""
+    async with faked(scripted("4"), holding()) as (fake, engine):
+        drawing = begin(engine, 8)
+        waiting = asyncio.ensure_future(take(drawing))
+        assert await fake.until(lambda: len(fake.requests) == 1)
+        await drawing.cancel()
+        closed = await fake.until(lambda: fake.open_sockets == 0, within_s=1.0)
+        await waiting
+        fake.models = always(model_list("m"))
+        samples, _ = await take(begin(engine, 2))
+
+    assert closed
+    assert len(samples) == 2
+
+
+@pytest.mark.parametrize(
+    "listed", [None, [], {}, {"data": "x"}, {"data": [1]}, {"data": [{"id": 5}]}], ids=str
+)
+def test_a_model_list_without_models_is_garbage(listed: Any) -> None:
+    with pytest.raises(EngineGarbage):
+        read_models(listed)
+
+
+def test_odd_fields_of_a_model_are_left_out() -> None:
+    listed = orjson.loads(b'{"data": [{"id": "m", "created": "now", "max_model_len": 2048}]}')
+    (model,) = read_models(listed)
+
+    assert (model.created, model.owned_by, model.max_model_len) == (0, "", 2048)
