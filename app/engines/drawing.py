@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import httpx
-import orjson
 
 from app.engines.base import DeltaSink
 from app.engines.limits import InflightSamples
@@ -21,7 +20,7 @@ from app.engines.sse import SSEReader
 from app.engines.trainable import SPELLED_OUT, why_not
 from app.engines.transport import TransportFault
 from app.engines.upstream import Upstream, cut, read_capped
-from app.engines.wire import build_body, cache_salt, read_json
+from app.engines.wire import build_body, cache_salt, read_json, write_json
 from app.errors import EngineError, EngineGarbage, EngineRefused, EngineTimeout
 from app.group import Call, Draw, Plan, Sample, Task
 
@@ -209,7 +208,9 @@ class OpenAIDrawing:
             optional = {
                 key: value for key, value in self._optional.items() if key not in facts.refused
             }
-            if "seed" not in facts.refused:
+            if "seed" in facts.refused:
+                reply.seed = None
+            else:
                 optional["seed"] = reply.seed
             body = {**self._base, **optional}
             if len(reply.slots) > 1:
@@ -220,7 +221,7 @@ class OpenAIDrawing:
             try:
                 return await self._upstream.post(
                     PATH,
-                    orjson.dumps(body),
+                    write_json(body),
                     first_byte_s=settings.first_byte_s if self._streamed else settings.request_s,
                     on_attempt=reply.count_attempt,
                 )

@@ -36,6 +36,8 @@ class Reply:
         self._draw = draw
         self._index = call
         self.slots = slots
+        self.seed: int | None = (draw.seed + slots[0]) % SEEDS
+        """Servers give choice i the seed + i, so a parallel call starts at its slot."""
         self._engine = engine
         self._started_ms = started_ms
         self._not_trainable = not_trainable
@@ -52,11 +54,6 @@ class Reply:
         """True once the server has said that nothing more comes."""
         self.error = ""
         self.finished_ms: float | None = None
-
-    @property
-    def seed(self) -> int:
-        """Servers give choice i the seed + i, so a parallel call starts at its slot."""
-        return (self._draw.seed + self.slots[0]) % SEEDS
 
     @property
     def all_ended(self) -> bool:
@@ -101,8 +98,9 @@ class Reply:
         self._model = self._model or str(body.get("model") or "")
         if isinstance(body.get("usage"), Mapping):
             self._usage = body["usage"]
-        if isinstance(body.get("prompt_token_ids"), list):
-            self._prompt_ids = tuple(body["prompt_token_ids"])
+        ids = body.get("prompt_token_ids")
+        if isinstance(ids, list) and all(isinstance(token, int) for token in ids):
+            self._prompt_ids = tuple(ids)
         choices = body.get("choices") or ()
         if not isinstance(choices, list | tuple):
             raise EngineGarbage("The model server sent choices that are not a list.")

@@ -22,25 +22,38 @@ from verifiers.base import ToolCall
 CUT_REASONS = ("abort", "error")
 """Finish reasons of servers that mean: it did not end."""
 
+TEXT_KEYS = ("content", "reasoning_content", "reasoning", "refusal", "arguments")
+"""Fields that come in pieces, so that half of a surrogate pair may follow."""
+
 LOGPROB_FLOOR = -9999.0
 """vLLM reports a token outside the sampled support, or one it could not compute, as this."""
 
 
 def read_json(data: bytes) -> Any:
-    """Parse a reply; strict first, then without a complaint about lone surrogates or bad UTF-8.
+    """Parse a reply; strict first, then without a complaint about surrogates or bad UTF-8.
 
-    Raises `EngineGarbage`.
+    Lone surrogates remain only in texts, where `ChoiceBuilder` may still find their other half;
+    elsewhere they become U+FFFD. Raises `EngineGarbage`.
     """
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
         try:
-            return json.loads(data.decode("utf-8", "replace"), parse_constant=lambda _: None)
+            loose = json.loads(data.decode("utf-8", "replace"), parse_constant=lambda _: None)
+            return _scrub(loose)
         except (ValueError, RecursionError):
             shown = data[:80].decode("utf-8", "replace")
             raise EngineGarbage(
                 f"The model server sent something that is not JSON: {shown!r}"
             ) from None
+
+
+def write_json(body: Mapping[str, Any]) -> bytes:
+    """A request body; numbers over 64 bits and lone surrogates go out as the client sent them."""
+    try:
+        return orjson.dumps(body)
+    except TypeError:
+        return json.dumps(body, separators=(",", ":")).encode()
 
 
 def build_body(task: Task, plan: Plan, model: str) -> dict[str, Any]:
@@ -219,13 +232,10 @@ class ChoiceBuilder:
         return piece
 
     def _clean(self, text: str) -> str:
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            joined = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-            self.bad_unicode = self.bad_unicode or "\ufffd" in joined
-            return joined
-        return text
+        cleaned = clean_text(text)
+        if cleaned is not text:
+            self.bad_unicode = self.bad_unicode or "\ufffd" in cleaned
+        return cleaned
 
     def _add_tools(self, tools: Any) -> None:
         if not isinstance(tools, list | tuple):
@@ -264,6 +274,25 @@ class ChoiceBuilder:
         if not isinstance(ids, list) or not all(isinstance(token, int) for token in ids):
             raise EngineGarbage("The model server sent token_ids that are not a list of integers.")
         self._ids.extend(ids)
+
+
+def clean_text(text: str) -> str:
+    """The text with surrogate pairs joined and lone surrogates replaced by U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def _scrub(value: Any, key: str = "") -> Any:
+    if isinstance(value, str):
+        return value if key in TEXT_KEYS else clean_text(value)
+    if isinstance(value, dict):
+        return {clean_text(name): _scrub(inner, name) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_scrub(inner) for inner in value]
+    return value
 
 
 def _text(value: Any) -> str:

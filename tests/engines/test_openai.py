@@ -12,9 +12,9 @@ import pytest
 
 from app.engines.openai import OpenAIEngine
 from app.errors import EngineError, EngineGarbage, EngineUnavailable, Overloaded
-from app.group import Delta, Parameters
+from app.group import Delta, Group, Parameters, Scored
 from app.settings import EngineSettings
-from tests.builders import a_plan, a_task
+from tests.builders import a_group, a_plan, a_task
 from tests.engines.drawing import an_engine, begin, faked, take
 from tests.fakes.upstream import (
     HOLD,
@@ -35,6 +35,7 @@ from tests.fakes.upstream import (
     scripted,
     usage,
 )
+from verifiers.base import Answer
 
 VLLM = always(model_list("smol", owned_by="vllm"))
 
@@ -334,6 +335,40 @@ async def test_lone_surrogates_become_replacement_characters_and_pairs_are_rejoi
     samples[0].text.encode()
 
 
+async def test_surrogates_in_logprobs_do_not_break_the_record() -> None:
+    raw = (
+        rb'data: {"model":"\udc00","choices":[{"index":0,"delta":{"content":"a"},"logprobs":'
+        rb'{"content":[{"token":"\ud800","logprob":-1}]},"finish_reason":"stop"}]}'
+    )
+    async with faked(always(events(raw + b"\n\n"))) as (_, engine):
+        task = a_task(parameters=Parameters(logprobs=True))
+        samples, error = await take(begin(engine, 2, task=task))
+    stored = a_group(Scored(sample=samples[0], answer=Answer(kind="none", rule=None)))
+
+    assert error is None
+    assert Group.from_json(stored.to_json()) == stored
+
+
+async def test_choices_that_nobody_asked_for_are_ignored() -> None:
+    more = [
+        {"index": i, "message": {"content": str(i)}, "finish_reason": "stop"} for i in (0, 1, 9)
+    ]
+    async with faked(always(json_reply({"choices": more}))) as (_, engine):
+        samples, error = await take(begin(engine))
+
+    assert error is None
+    assert [sample.text for sample in samples] == ["0"]
+
+
+async def test_a_prompt_that_strict_json_cannot_hold_is_sent_all_the_same() -> None:
+    async with faked(scripted("4")) as (fake, engine):
+        task = a_task("\ud800", tools=({"max": 2**70},))
+        _, error = await take(begin(engine, task=task))
+
+    assert error is None
+    assert fake.drawn[0].body["tools"] == [{"max": 2**70}]
+
+
 # Faults -----------------------------------------------------------------------------------------
 
 CUT_JSON = Steps((b'{"choices": [{"index": 0, "mess',))
@@ -360,6 +395,8 @@ GARBAGE: dict[str, Steps] = {
     "a redirect": Steps((b"",), status=302, headers={"location": "http://127.0.0.1:9/"}),
     "empty body": Steps((b"",)),
     "an empty stream": events(),
+    "a stream without end": events(*[b": " + b"x" * 2**19 + b"\n\n"] * 70),
+    "a reply of 40 MB": Steps((b'{"choices": "' + b"x" * 40_000_000,)),
     "an error in a stream": events({"error": {"message": "lost", "code": "x"}}, done=False),
     "aborted by the server": events(chunk(piece("5", finish="abort"))),
 }

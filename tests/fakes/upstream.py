@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -343,7 +344,7 @@ class _Connection(asyncio.Protocol):
             method=self._parser.get_method().decode(),
             path=self._target.decode(),
             headers=self._headers,
-            body=orjson.loads(self._body) if self._body else {},
+            body=json.loads(self._body) if self._body else {},
             at=time.monotonic(),
             socket=self._number,
         )
