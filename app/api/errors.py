@@ -94,7 +94,7 @@ def error_from(failure: Failure, *, paid: bool = False) -> VerivoteError:
 
     `paid`: tokens were spent on it, so a client that repeats it at once would pay again.
     """
-    by_code = {cls.code: cls for cls in _tree(VerivoteError)}
+    by_code = {cls.code: cls for cls in _tree(VerivoteError) if "code" in vars(cls)}
     cls = by_code.get(failure.code)
     if cls is None:
         cls = EngineTimeout if failure.status == 504 else EngineError

@@ -8,6 +8,7 @@ It sets no timeout on slow headers: a proxy in front does.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
 
 from app.api.errors import error_reply
-from app.errors import BodyTooLarge, Forbidden, RequestError, VerivoteError
+from app.errors import BodyTooLarge, Forbidden, Overloaded, RequestError, VerivoteError
 from app.settings import LOOPBACK_HOSTS, ServerSettings
 
 log = logging.getLogger("verivote.api")
@@ -56,6 +57,13 @@ class Edge:
             return
         try:
             await self._app(scope, self._bounded(receive), send_named)
+        except asyncio.CancelledError:
+            # The grace period of a shutdown is over; whoever still waits is told so.
+            if started:
+                raise
+            await error_reply(Overloaded("The gateway is shutting down."))(
+                scope, receive, send_named
+            )
         except BodyTooLarge as refused:
             await error_reply(refused)(scope, receive, send_named)
         except Exception:

@@ -20,7 +20,7 @@ from starlette.types import Scope as AsgiScope
 from app.api.completion import COMMENT, Chunks, Seen, error_event, error_of, verification_of
 from app.api.errors import error_body
 from app.api.hangup import Hangup, end
-from app.errors import VerivoteError
+from app.errors import Overloaded, VerivoteError
 from app.gateway import Opened, Rim, answer
 from app.group import Delta, Group
 
@@ -49,7 +49,6 @@ class AnswerStream(Response):
         self.status_code = 200
         self.background = None
         self.init_headers({**headers, **STREAM_HEADERS})
-        del self.headers["content-length"]
         self._opened = opened
         self._rim = rim
         self._hangup = hangup
@@ -66,6 +65,10 @@ class AnswerStream(Response):
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             await self._send_all(news, answering, send)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except asyncio.CancelledError:
+            # The grace period of a shutdown is over: the stream ends in an error, not in a cut.
+            told = error_event(error_body(Overloaded("The gateway is shutting down.")))
+            await send({"type": "http.response.body", "body": told, "more_body": False})
         finally:
             await end(answering)
             self._leaving.close()
@@ -137,8 +140,6 @@ class News:
 
 def _ending(chunks: Chunks, seen: Seen, answering: asyncio.Task[Group]) -> bytes:
     """The rest of the stream: what is missing of the answer, or one error object."""
-    if answering.cancelled():
-        return error_event(error_body(VerivoteError("The gateway is shutting down.")))
     if (failure := answering.exception()) is not None:
         if not isinstance(failure, VerivoteError):
             log.error("an answer failed in mid-stream", exc_info=failure)

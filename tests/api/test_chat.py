@@ -292,3 +292,41 @@ async def test_client_faults_leave_no_warning_in_the_log(
             assert (await post(url, body)).status_code == 400
 
     assert [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
+
+
+PERSON = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "age": {"type": "integer", "minimum": 0}},
+    "required": ["name", "age"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_pc_032_json_is_served_without_its_fence(gateway: Start, stream: bool) -> None:
+    fenced = '```json\n{"name":"Ada","age":36}\n```'
+    schema = {"name": "person", "strict": True, "schema": PERSON}
+    body = {
+        "model": "auto",
+        "messages": [{"role": "user", "content": "Invent a person."}],
+        "response_format": {"type": "json_schema", "json_schema": schema},
+        "stream": stream,
+    }
+    async with FakeUpstream(scripted(fenced)) as fake:
+        reply = await post(gateway(fake.url).url, body)
+
+    if stream:
+        text = text_of_stream(payloads(reply))
+    else:
+        text = reply.json()["choices"][0]["message"]["content"]
+    assert json.loads(text) == {"name": "Ada", "age": 36}
+
+
+async def test_an_invalid_schema_is_told_by_its_path(gateway: Start) -> None:
+    schema = {"name": "person", "schema": {"type": "persn"}}
+    body = {**HI, "response_format": {"type": "json_schema", "json_schema": schema}}
+    async with FakeUpstream(scripted("{}")) as fake:
+        reply = await post(gateway(fake.url).url, body)
+
+    assert reply.status_code == 400
+    assert reply.json()["error"]["param"].startswith("response_format.json_schema.schema")
