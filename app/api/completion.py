@@ -214,14 +214,22 @@ class Seen:
     """What of the live sample has already been sent."""
 
     def __init__(self) -> None:
-        self.content = ""
-        self.reasoning = ""
+        self._content: list[str] = []
+        self._reasoning: list[str] = []
         self.tool_calls = False
 
     def add(self, delta: Delta) -> None:
-        self.content += delta.content
-        self.reasoning += delta.reasoning
+        self._content.append(delta.content)
+        self._reasoning.append(delta.reasoning)
         self.tool_calls = self.tool_calls or bool(delta.tool_calls)
+
+    @property
+    def content(self) -> str:
+        return "".join(self._content)
+
+    @property
+    def reasoning(self) -> str:
+        return "".join(self._reasoning)
 
 
 def error_event(body: Mapping[str, Any]) -> bytes:

@@ -2,6 +2,7 @@
 
 The forms describe and check, they do not rewrite: messages, tools and schemas go on as the client
 wrote them. `parse.py` turns a checked form into a task; `invalid.py` words what did not fit.
+It is long because the request is: a form is one declaration, and they are read side by side.
 """
 
 from __future__ import annotations
