@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 
-from verifiers.base import BadCheck, Prepared, Verifier, get_verifier
+from verifiers.base import BadCheck, Prepared, UnknownVerifier, Verifier, get_verifier
 from verifiers.findings import BadFinding, from_wire, to_wire
 
 FRAME = struct.Struct(">I")
@@ -70,6 +70,8 @@ def _do(job: Mapping[str, Any], kept: dict[bytes, _Ready]) -> dict[str, Any]:
     """Prepare a verifier, or let it judge; preparing again after a restart of the process."""
     try:
         ready = _make_ready(job["spec"], kept)
+    except UnknownVerifier:
+        return {"fault": "unknown_to_the_workers"}
     except BadCheck as bad:
         return {"bad": {"message": bad.message, "param": bad.param, "request": bad.request}}
     if job["candidate"] is None:

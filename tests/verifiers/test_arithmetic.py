@@ -3,7 +3,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.verifiers.tables import rows
@@ -19,6 +19,7 @@ def test_only_an_arithmetic_question_is_taken_up(row):
     assert value == row["value"]
 
 
+@settings(deadline=None)
 @given(st.integers(-99, 99), st.integers(-99, 99), st.integers(1, 99), st.sampled_from("+-*"))
 def test_values_are_exact_and_precedence_holds(a, b, c, sign):
     expected = {"+": a + b * c, "-": a - b * c, "*": a * b * c}[sign]
@@ -26,6 +27,7 @@ def test_values_are_exact_and_precedence_holds(a, b, c, sign):
     assert evaluate(f"{a} {sign} {b} * {c}") == expected
 
 
+@settings(deadline=None)
 @given(st.integers(0, 999), st.integers(1, 999), st.integers(1, 999))
 def test_division_is_exact(a, b, c):
     assert evaluate(f"{a} / {b} / {c}") == Fraction(a, b * c)
@@ -46,6 +48,7 @@ def test_what_cannot_be_calculated_says_so(expression):
     assert str(refused.value)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="0123456789+-*/^()%., xof²", max_size=80))
 def test_any_text_is_calculated_or_refused(text):
     try:
@@ -56,6 +59,7 @@ def test_any_text_is_calculated_or_refused(text):
     assert isinstance(value, Fraction)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=500))
 def test_any_prompt_is_a_question_or_not(prompt):
     expression = find_question(prompt)

@@ -4,7 +4,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from verifiers.base import ToolCall
@@ -91,16 +91,19 @@ def test_what_is_not_one_plain_number_has_no_key(phrase, reason):
     assert refused.value.reason == reason
 
 
+@settings(deadline=None)
 @given(st.integers())
 def test_integers_of_any_size_are_exact(number):
     assert key(f"{number:,}") == key(str(number)) == key(f"{number}.0") == str(number)
 
 
+@settings(deadline=None)
 @given(st.integers(), st.integers())
 def test_different_integers_are_different_votes(one, other):
     assert (key(str(one)) == key(str(other))) is (one == other)
 
 
+@settings(deadline=None)
 @given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**9), max_value=10**9))
 def test_a_decimal_keeps_its_exact_value(number):
     assume(abs(number.adjusted()) < 300)
@@ -108,6 +111,7 @@ def test_a_decimal_keeps_its_exact_value(number):
     assert read_number(format(number, "f")) == Fraction(number)
 
 
+@settings(deadline=None)
 @given(st.fractions())
 def test_a_key_is_read_back_as_the_same_number(number):
     assume(number.denominator > 1)
@@ -116,6 +120,7 @@ def test_a_key_is_read_back_as_the_same_number(number):
     assert key(number_key(number)) == number_key(number)
 
 
+@settings(deadline=None)
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=6), st.integers(0, 20))
 def test_trailing_zeros_and_exponents_do_not_matter(number, shift):
     moved = f"{format(number, 'f')}e{shift}"
@@ -186,6 +191,7 @@ def test_honest_scripts_are_kept(text):
     assert text_key(text)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_a_text_key_is_its_own_key(text):
     try:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.verifiers.tables import candidate_of, rows
@@ -64,6 +64,7 @@ def test_a_huge_text_commits_to_nothing(kind):
     assert (answer.key, answer.reason) == (None, "too_long")
 
 
+@settings(deadline=None)
 @given(st.text(), st.sampled_from(["number", "choice", "text", "json", "tool_calls", "none"]))
 def test_any_text_has_an_answer_or_a_reason(text, kind):
     answer = extract_answer(Candidate(text=text), AnswerContract(kind=kind))
@@ -71,6 +72,7 @@ def test_any_text_has_an_answer_or_a_reason(text, kind):
     assert (answer.key is None) is (answer.reason != "")
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-999, 999), min_size=2, max_size=9, unique=True))
 def test_spraying_numbers_commits_to_none_of_them(numbers):
     for form in ("\\boxed{%s}", "#### %s", "Answer: %s"):
