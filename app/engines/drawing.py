@@ -180,6 +180,7 @@ class OpenAIDrawing:
             engine=self._upstream.name,
             started_ms=self._now_ms(),
             not_trainable=self._not_trainable,
+            usage_each=facts.server == "llama.cpp",
         )
         self._replies.append(reply)
         request_s = self._upstream.settings.request_s

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from app.engines.trainable import why_not_sample
+from app.engines.trainable import CONSTRAINED, why_not_sample
 from app.engines.upstream import refusal_of
 from app.engines.wire import LOGPROB_FLOOR, ChoiceBuilder
 from app.errors import EngineGarbage
@@ -31,8 +31,11 @@ class Reply:
         engine: str,
         started_ms: float,
         not_trainable: str,
+        usage_each: bool = False,
     ) -> None:
+        """`usage_each`: the server sends each choice's own usage right after its end."""
         self._keep_logprobs = task.parameters.logprobs
+        self._stops = bool(task.parameters.stop)
         self._draw = draw
         self._index = call
         self.slots = slots
@@ -49,6 +52,8 @@ class Reply:
         self._upstream_id = ""
         self._model = ""
         self._usage: Mapping[str, Any] | None = None
+        self._usage_each = usage_each
+        self._usage_of: dict[int, Mapping[str, Any]] = {}
         self._prompt_ids: tuple[int, ...] | None = None
         self.done = False
         """True once the server has said that nothing more comes."""
@@ -76,7 +81,7 @@ class Reply:
 
     @property
     def has_token_ids(self) -> bool:
-        return any(builder.token_ids for builder in self._builders.values())
+        return any(builder.token_ids or builder.entry_ids for builder in self._builders.values())
 
     @property
     def has_logprobs(self) -> bool:
@@ -96,8 +101,6 @@ class Reply:
             raise self._error_in(body)
         self._upstream_id = self._upstream_id or str(body.get("id") or "")
         self._model = self._model or str(body.get("model") or "")
-        if isinstance(body.get("usage"), Mapping):
-            self._usage = body["usage"]
         ids = body.get("prompt_token_ids")
         if isinstance(ids, list) and all(isinstance(token, int) for token in ids):
             self._prompt_ids = tuple(ids)
@@ -114,6 +117,8 @@ class Reply:
             delta = self._grow(index, choice, at_ms)
             if delta is not None and index == 0:
                 deltas.append(delta)
+        if isinstance(body.get("usage"), Mapping):
+            self._take_usage(body["usage"])
         return deltas
 
     def check_complete(self) -> None:
@@ -131,8 +136,12 @@ class Reply:
         """
         several = len(self.slots) > 1
         for index, builder in self._builders.items():
-            counted = over or self.done or self._usage or several or builder.token_ids
-            if builder.finish_reason and counted and index not in self._taken:
+            if self._usage_each:
+                counted: object = index in self._usage_of
+            else:
+                counted = self._usage or several or builder.token_ids
+            ready = over or self.done or counted
+            if builder.finish_reason and ready and index not in self._taken:
                 self._taken.add(index)
                 yield self._sample(index, now_ms, cancelled=False)
 
@@ -175,6 +184,14 @@ class Reply:
             self._ended_ms[index] = at_ms
         return delta
 
+    def _take_usage(self, usage: Mapping[str, Any]) -> None:
+        self._usage = usage
+        owners = list(self._ended_ms) if self._usage_each else list(self._builders)
+        if self._usage_each and owners:
+            self._usage_of.setdefault(owners[-1], usage)
+        elif len(owners) == 1:
+            self._usage_of[owners[0]] = usage
+
     def _error_in(self, body: Mapping[str, Any]) -> Exception:
         """A 200 reply whose body is an error; its own code counts as the status if it is one."""
         inner = body["error"]
@@ -188,15 +205,14 @@ class Reply:
         builder = self._builders[index]
         finish_reason = None if cancelled else builder.finish_reason
         altered = ("bad_unicode",) if builder.bad_unicode else ()
-        token_ids, logprobs = builder.token_ids, builder.logprobs
+        token_ids = builder.token_ids or self._whole_entry_ids(index)
+        logprobs = builder.logprobs
         reason = self._not_trainable or why_not_sample(
             token_ids, logprobs, finish_reason, altered, floor=LOGPROB_FLOOR
         )
         if logprobs is not None and not all(map(math.isfinite, logprobs)):
             logprobs = None
-        completion_tokens = len(token_ids or ())
-        if not completion_tokens and len(self._builders) == 1:
-            completion_tokens = _count(self._usage, "completion_tokens")
+        completion_tokens = len(builder.token_ids or ()) or self._counted(index)
         return Sample(
             index=self._draw.first_index + self.slots[index],
             round=self._draw.round,
@@ -222,6 +238,22 @@ class Reply:
             not_trainable="cancelled" if cancelled else reason,
             altered=altered,
         )
+
+    def _counted(self, index: int) -> int:
+        return _count(self._usage_of.get(index), "completion_tokens")
+
+    def _whole_entry_ids(self, index: int) -> tuple[int, ...] | None:
+        """llama.cpp's ids when none is missing, as its count of tokens shows.
+
+        It merges the tokens of one character, and of a stop sequence that did not come, into one
+        entry; the end token has none; under a grammar the ids are not those of the text.
+        """
+        if self._not_trainable == CONSTRAINED:
+            return None
+        builder = self._builders[index]
+        missing = self._counted(index) - len(builder.entry_ids)
+        end_token = int(builder.finish_reason == "stop" and not self._stops)
+        return builder.entry_ids if builder.entry_ids and missing in (0, end_token) else None
 
 
 def _count(usage: Mapping[str, Any] | None, key: str) -> int:

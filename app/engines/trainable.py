@@ -22,6 +22,7 @@ SPELLED_OUT: Mapping[str, Any] = {
 do not cut the distribution. A plan of one sample keeps those defaults."""
 
 ENDED_WELL = ("stop", "length", "tool_calls")
+CONSTRAINED = "constrained_decoding"
 CONSTRAINTS = ("structured_outputs", "guided_json", "grammar", "json_schema")
 
 
@@ -49,7 +50,7 @@ def why_not(task: Task, plan: Plan, *, exact_logprobs: bool) -> str:
     if wanted.logit_bias:
         return "logit_bias"
     if _is_constrained(task):
-        return "constrained_decoding"
+        return CONSTRAINED
     if not exact_logprobs:
         return "unprocessed_logprobs"
     return ""

@@ -130,6 +130,8 @@ class Upstream:
         raise error_of(response.status_code, data, response.headers, self.name)
 
     async def _send(self, method: str, path: str, body: bytes | None) -> httpx.Response:
+        if self._client.is_closed:
+            raise EngineUnavailable(f"The engine '{self.name}' has been closed.")
         headers = {"Content-Type": "application/json"} if body is not None else {}
         if key := self._key():
             headers["Authorization"] = f"Bearer {key}"

@@ -144,12 +144,13 @@ class ChoiceBuilder:
 
     @property
     def token_ids(self) -> tuple[int, ...] | None:
-        """`token_ids` as vLLM sends them, else the ids that llama.cpp puts beside logprobs."""
-        if self._ids:
-            return tuple(self._ids)
-        if self._entry_ids and len(self._entry_ids) == len(self._mus):
-            return tuple(self._entry_ids)
-        return None
+        """As vLLM sends them."""
+        return tuple(self._ids) if self._ids else None
+
+    @property
+    def entry_ids(self) -> tuple[int, ...]:
+        """The ids that llama.cpp puts beside logprobs; tokens of one character may be merged."""
+        return tuple(self._entry_ids) if len(self._entry_ids) == len(self._mus) else ()
 
     @property
     def logprobs(self) -> tuple[float, ...] | None:

@@ -683,6 +683,17 @@ async def test_a_key_that_is_not_in_the_environment_is_named() -> None:
     assert fake.requests == []
 
 
+async def test_an_engine_that_was_closed_is_not_up_and_cannot_draw() -> None:
+    async with faked(scripted("4")) as (_, engine):
+        await take(begin(engine))
+        await engine.close()
+        _, error = await take(begin(engine))
+        is_up = await engine.is_up()
+
+    assert isinstance(error, EngineUnavailable)
+    assert is_up is False
+
+
 async def test_models_are_the_servers() -> None:
     async with faked(scripted("4"), always(model_list("a/b:1", "c"))) as (_, engine):
         models = await engine.models()

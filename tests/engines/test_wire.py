@@ -60,7 +60,7 @@ def test_token_ids_of_llama_cpp_stand_beside_its_logprobs() -> None:
     entries = [{"id": 5, "token": "4", "logprob": -0.5}, {"id": 2, "token": "", "logprob": -0.1}]
     builder = built({"delta": {"content": "4"}, "logprobs": {"content": entries}})
 
-    assert builder.token_ids == (5, 2)
+    assert (builder.token_ids, builder.entry_ids) == (None, (5, 2))
     assert builder.logprobs == (-0.5, -0.1)
     assert builder.logprobs_wire is None
 
