@@ -42,7 +42,7 @@ async def ticking():
 
 @pytest.fixture
 async def runner():
-    runner = Runner(deadline_ms=500)
+    runner = Runner(deadline_ms=1_000)
     yield runner
     pids = runner.worker_pids
     await runner.close()

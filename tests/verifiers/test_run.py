@@ -15,7 +15,7 @@ NUMBER = AnswerContract(kind="number")
 
 @pytest.fixture
 async def plugged():
-    runner = Runner(deadline_ms=700, plugins=(MODULE,))
+    runner = Runner(deadline_ms=1_500, plugins=(MODULE,))
     yield runner
     await runner.close()
 
