@@ -144,6 +144,8 @@ class OpenAIDrawing:
             optional |= {"return_token_ids": True, "cache_salt": cache_salt(task.tenant)}
         if not self._not_trainable:
             optional |= SPELLED_OUT
+            if SPELLED_OUT.keys() & facts.refused:
+                self._not_trainable = "server_defaults"
         if self._streamed:
             optional["stream_options"] = {"include_usage": True}
             self._base["stream"] = True
@@ -231,6 +233,8 @@ class OpenAIDrawing:
                     raise
                 if facts.n is False:
                     reply.slots = reply.slots[:1]
+                if SPELLED_OUT.keys() & facts.refused:
+                    reply.not_trainable = reply.not_trainable or "server_defaults"
 
     async def _read(self, reply: Reply, response: httpx.Response) -> None:
         """Read the reply to its end. Raises `EngineError`; what came before stays in `reply`."""

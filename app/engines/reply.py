@@ -43,7 +43,7 @@ class Reply:
         """Servers give choice i the seed + i, so a parallel call starts at its slot."""
         self._engine = engine
         self._started_ms = started_ms
-        self._not_trainable = not_trainable
+        self.not_trainable = not_trainable
         self._builders: dict[int, ChoiceBuilder] = {}
         self._first_ms: dict[int, float] = {}
         self._ended_ms: dict[int, float] = {}
@@ -186,17 +186,14 @@ class Reply:
 
     def _take_usage(self, usage: Mapping[str, Any]) -> None:
         self._usage = usage
-        owners = list(self._ended_ms) if self._usage_each else list(self._builders)
-        if self._usage_each and owners:
-            self._usage_of.setdefault(owners[-1], usage)
-        elif len(owners) == 1:
-            self._usage_of[owners[0]] = usage
+        if self._usage_each and self._ended_ms:
+            self._usage_of.setdefault(list(self._ended_ms)[-1], usage)
 
     def _error_in(self, body: Mapping[str, Any]) -> Exception:
-        """A 200 reply whose body is an error; its own code counts as the status if it is one."""
+        """A 200 reply whose body is an error; before any choice, its code counts as the status."""
         inner = body["error"]
         code = inner.get("code") if isinstance(inner, Mapping) else None
-        if isinstance(code, int) and 400 <= code < 600:
+        if isinstance(code, int) and 400 <= code < 600 and not self._builders:
             return refusal_of(code, body, {}, self._engine)
         said = inner.get("message") if isinstance(inner, Mapping) else inner
         return EngineGarbage(f"The model server answered 200 with an error: {str(said)[:1000]}")
@@ -207,7 +204,7 @@ class Reply:
         altered = ("bad_unicode",) if builder.bad_unicode else ()
         token_ids = builder.token_ids or self._whole_entry_ids(index)
         logprobs = builder.logprobs
-        reason = self._not_trainable or why_not_sample(
+        reason = self.not_trainable or why_not_sample(
             token_ids, logprobs, finish_reason, altered, floor=LOGPROB_FLOOR
         )
         if logprobs is not None and not all(map(math.isfinite, logprobs)):
@@ -240,7 +237,9 @@ class Reply:
         )
 
     def _counted(self, index: int) -> int:
-        return _count(self._usage_of.get(index), "completion_tokens")
+        alone = len(self._builders) == 1
+        usage = self._usage_of.get(index) or (self._usage if alone else None)
+        return _count(usage, "completion_tokens")
 
     def _whole_entry_ids(self, index: int) -> tuple[int, ...] | None:
         """llama.cpp's ids when none is missing, as its count of tokens shows.
@@ -248,7 +247,7 @@ class Reply:
         It merges the tokens of one character, and of a stop sequence that did not come, into one
         entry; the end token has none; under a grammar the ids are not those of the text.
         """
-        if self._not_trainable == CONSTRAINED:
+        if self.not_trainable == CONSTRAINED:
             return None
         builder = self._builders[index]
         missing = self._counted(index) - len(builder.entry_ids)

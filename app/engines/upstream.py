@@ -33,6 +33,8 @@ MAX_ERROR_BYTES = 64 * 2**10
 MAX_LIST_BYTES = 4 * 2**20
 LONGEST_RETRY_AFTER_S = 2.0
 """A longer Retry-After is passed on to the client instead of waited for."""
+COME_BACK_S = 1.0
+"""Retry-After of a server that is away and did not say when it will be back."""
 BACKOFF_S = 0.1
 LONGEST_BACKOFF_S = 2.0
 RETRIED = (EngineUnavailable, EngineRateLimited)
@@ -109,6 +111,8 @@ class Upstream:
             except EngineError as error:
                 wait_s = self._wait_before_retry(error, attempt)
                 if wait_s is None:
+                    if isinstance(error, EngineUnavailable | EngineTimeout):
+                        error.retry_after_s = error.retry_after_s or COME_BACK_S
                     raise
             await self._sleep(wait_s)
         raise AssertionError("the last attempt returns or raises")

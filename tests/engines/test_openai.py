@@ -102,6 +102,19 @@ async def test_a_server_that_refuses_an_optional_field_works_without_it(field: s
     assert (first_round, len(fake.drawn)) == (2, 3)
 
 
+async def test_a_law_that_the_server_would_not_take_bars_its_samples_from_training() -> None:
+    behaviour = refusing("top_k", otherwise=scripted("4", extras=True))
+    async with faked(behaviour, VLLM) as (_, engine):
+        rounds = [await take(begin(engine, 2, plan=a_plan(temperature=1))) for _ in range(2)]
+    plain = refusing("nothing", otherwise=scripted("4", extras=True))
+    async with faked(plain, VLLM) as (fake, engine):
+        samples, _ = await take(begin(engine, 2, plan=a_plan(temperature=1)))
+
+    assert {s.not_trainable for drawn, _ in rounds for s in drawn} == {"server_defaults"}
+    assert all(sample.trainable for sample in samples)
+    assert (fake.drawn[-1].body["top_k"], fake.drawn[-1].body["top_p"]) == (0, 1.0)
+
+
 async def test_a_server_that_only_knows_max_completion_tokens_gets_that() -> None:
     refusal = error_reply(
         400, "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
@@ -446,6 +459,7 @@ async def test_a_server_that_is_not_there_cannot_be_reached() -> None:
     assert (samples, is_up) == ([], False)
     assert isinstance(error, EngineUnavailable)
     assert "cannot be reached" in error.message
+    assert error.retry_after_s == 1.0
     assert drawing.calls[0].attempts == 2
 
 

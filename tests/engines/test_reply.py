@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from app.engines.reply import Reply
+from app.errors import EngineError
 from app.group import Draw, Parameters, Sample
 from tests.builders import a_task
 from tests.fakes.upstream import chunk, piece, usage
@@ -84,6 +85,29 @@ def test_the_usage_of_several_choices_belongs_to_none_of_them() -> None:
     reply.take(chunk(usage=usage(7, 100)), 1.0)
 
     assert [s.completion_tokens for s in reply.take_ended(1.0, over=True)] == [1, 1]
+
+
+def test_a_running_usage_of_several_choices_is_not_the_first_ones() -> None:
+    reply = a_reply(2)
+    reply.take(chunk(piece("x"), usage=usage(7, 1)), 1.0)
+    reply.take(chunk(piece("y", index=1, finish="stop"), usage=usage(7, 2)), 1.0)
+    reply.take(chunk(piece("x y"), usage=usage(7, 5)), 1.0)
+    reply.take(chunk(piece("z", finish="stop"), usage=usage(7, 6)), 1.0)
+
+    assert [s.completion_tokens for s in reply.take_ended(1.0, over=True)] == [3, 1]
+
+
+@pytest.mark.parametrize(("begun", "expected"), [(False, 400), (True, 502)])
+def test_an_error_in_a_stream_is_the_clients_only_before_the_first_piece(
+    begun: bool, expected: int
+) -> None:
+    reply = a_reply()
+    if begun:
+        reply.take(chunk(piece("x")), 1.0)
+    with pytest.raises(EngineError) as caught:
+        reply.take({"error": {"message": "too long", "code": 400}}, 1.0)
+
+    assert caught.value.http_status == expected
 
 
 def test_one_sample_waits_for_the_usage_and_one_of_several_does_not() -> None:
