@@ -21,6 +21,7 @@ from typing import Any
 
 import httptools
 import orjson
+import uvloop
 
 
 @dataclass(frozen=True)
@@ -473,7 +474,7 @@ def main() -> None:
     parser.add_argument("--words", type=int, default=16, help="words of an instant answer")
     given = parser.parse_args()
     try:
-        asyncio.run(serve(given.mode, given.port, given.words))
+        uvloop.run(serve(given.mode, given.port, given.words))
     except KeyboardInterrupt:
         return
 
