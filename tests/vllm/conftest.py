@@ -11,7 +11,7 @@ import pytest
 from tests.parts import require
 from tests.vllm.server import is_set_up, running_vllm
 
-FOLDER = Path(os.environ.get("VERIVOTE_TEST_VLLM", ".build/vllm"))
+FOLDER = Path(__file__).parents[2] / ".build/vllm"
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +20,6 @@ def vllm_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if url := os.environ.get("VERIVOTE_TEST_VLLM_URL"):
         yield url
         return
-    require(is_set_up(FOLDER), f"there is no vLLM in {FOLDER}: python tests/vllm/setup_vllm.py")
+    require(is_set_up(FOLDER), "there is no vLLM in .build/vllm: python tests/vllm/setup_vllm.py")
     with running_vllm(FOLDER, tmp_path_factory.mktemp("vllm") / "server.log") as url:
         yield url

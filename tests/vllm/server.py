@@ -1,8 +1,7 @@
 """Start a real vLLM on a free port of loopback, and stop it.
 
-    .build/vllm/venv/bin/python … is what it runs; `setup_vllm.py` makes that folder.
-
-It takes both cores of a small machine while it runs.
+`setup_vllm.py` makes the folder that it runs from. It takes both cores of a small machine while it
+runs, so stop it soon.
 """
 
 from __future__ import annotations
@@ -23,7 +22,8 @@ STOP_S = 20.0
 MODEL = "smol"
 SETTINGS = {
     "VLLM_CPU_KVCACHE_SPACE": "2",
-    "VLLM_CPU_OMP_THREADS_BIND": "0-1",
+    # `auto` takes one core of two.
+    "VLLM_CPU_OMP_THREADS_BIND": f"0-{(os.cpu_count() or 1) - 1}",
     "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
     "HF_HUB_OFFLINE": "1",
     "VLLM_NO_USAGE_STATS": "1",
