@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+COMPLETION_TOKENS = 256
+"""Where a request sets no limit: a model this small often repeats itself and never ends."""
 MAX_THREADS = 8
 """A model this small gains nothing from more."""
 
@@ -63,6 +65,7 @@ def _serve(job: Mapping[str, Any]) -> Any:
     params.endpoint_slots = True
     params.n_parallel = job["slots"]
     params.n_ctx = job["slots"] * job["slot_tokens"]
+    params.n_predict = COMPLETION_TOKENS
     # Prompts of finished requests are kept in their slot only, not in memory beside it.
     params.cache_ram_mib = 0
     params.cache_idle_slots = False
