@@ -12,8 +12,6 @@ import random
 import time
 from collections.abc import Callable
 
-import httpx
-
 from app.engines.base import Capabilities, DeltaSink, EngineModel
 from app.engines.drawing import OpenAIDrawing
 from app.engines.limits import InflightSamples
@@ -31,13 +29,12 @@ class OpenAIEngine:
         settings: EngineSettings,
         name: str,
         *,
-        client: httpx.AsyncClient | None = None,
         clock: Callable[[], float] = time.time,
         rng: random.Random | None = None,
     ) -> None:
         self.name = name
         self._clock = clock
-        self._upstream = Upstream(settings, name, client=client, rng=rng)
+        self._upstream = Upstream(settings, name, rng=rng)
         self._probe = Probe(self._upstream)
         self._inflight = InflightSamples(settings.max_inflight)
 

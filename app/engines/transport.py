@@ -22,11 +22,14 @@ TransportFault = (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError)
 
 
 def make_client(connect_s: float) -> httpx.AsyncClient:
-    """A client without a limit on connections: the engine limits samples in flight itself."""
+    """A client without a limit on connections: the engine limits samples in flight itself.
+
+    `connect_s` covers looking up the name, connecting and TLS.
+    """
     trusted = httpx.create_ssl_context()
     return httpx.AsyncClient(
         transport=AiohttpTransport(verify=trusted, client=partial(_open_session, trusted)),
-        timeout=httpx.Timeout(None, connect=connect_s),
+        timeout=httpx.Timeout(None, connect=connect_s, pool=connect_s),
         headers={"Accept-Encoding": "identity"},
         # A session that the server gives to one tenant's request must not ride on another's.
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),

@@ -11,7 +11,7 @@ import email.utils
 import os
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
@@ -42,32 +42,19 @@ RETRIED = (EngineUnavailable, EngineRateLimited)
 
 
 class Upstream:
-    """The server behind one engine.
-
-    `sleep` and `rng` are those of retries; `client` replaces the default one and is then not
-    closed here.
-    """
+    """The server behind one engine. `rng` spreads retries."""
 
     def __init__(
-        self,
-        settings: EngineSettings,
-        name: str,
-        *,
-        client: httpx.AsyncClient | None = None,
-        rng: random.Random | None = None,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        self, settings: EngineSettings, name: str, *, rng: random.Random | None = None
     ) -> None:
         self.settings = settings
         self.name = name
-        self._owns_client = client is None
-        self._client = client or make_client(settings.connect_s)
+        self._client = make_client(settings.connect_s)
         self._rng = rng or random.Random()
-        self._sleep = sleep
         self._budget = RetryBudget()
 
     async def close(self) -> None:
-        if self._owns_client:
-            await self._client.aclose()
+        await self._client.aclose()
 
     async def get_json(self, path: str, *, within_s: float) -> Any:
         """GET below the base address, once. Raises `EngineError`."""
@@ -114,7 +101,7 @@ class Upstream:
                     if isinstance(error, EngineUnavailable | EngineTimeout):
                         error.retry_after_s = error.retry_after_s or COME_BACK_S
                     raise
-            await self._sleep(wait_s)
+            await asyncio.sleep(wait_s)
         raise AssertionError("the last attempt returns or raises")
 
     async def _post_once(self, path: str, body: bytes, first_byte_s: float) -> httpx.Response:

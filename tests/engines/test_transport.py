@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from contextlib import ExitStack
 
 import pytest
 
@@ -91,8 +93,24 @@ async def test_nothing_listening_is_a_refused_connection() -> None:
 
 
 async def test_a_name_that_is_none_is_said_so() -> None:
-    async with make_client(5.0) as client:
+    async with make_client(30.0) as client:
         with pytest.raises(TransportFault) as caught:
             await client.post("http://nothing.invalid/v1")
 
     assert describe(caught.value) == "its name is not known"
+
+
+async def test_a_server_that_does_not_accept_is_not_waited_for() -> None:
+    """Its queue of connections is full, so the next one gets no answer at all."""
+    with socket.socket() as listening, ExitStack() as others:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        for _ in range(4):
+            other = others.enter_context(socket.socket())
+            other.setblocking(False)
+            other.connect_ex(listening.getsockname())
+        async with make_client(0.1) as client:
+            with pytest.raises(TransportFault) as caught:
+                await client.post(f"http://127.0.0.1:{listening.getsockname()[1]}/v1")
+
+    assert describe(caught.value) == "connecting took too long"
