@@ -18,7 +18,7 @@ from app.cache.base import Cache, CacheEntry
 from app.cache.entry import group_from_entry, may_be_cached, to_cache_entry
 from app.cache.key import cache_key
 from app.engines.base import DeltaSink, Drawing, Engine
-from app.errors import EngineError, RequestError, StoreError, VerivoteError
+from app.errors import EngineError, Overloaded, RequestError, StoreError, VerivoteError
 from app.group import Draw, Failure, Group, Plan, Sample, Scored, Span, Task, VerifierRef
 from app.metrics import observe
 from app.routing.plan import make_plan, seed_of
@@ -62,11 +62,14 @@ class Opened:
     task: Task
     panel: Panel
     plan: Plan
+    spans: tuple[Span, ...] = ()
+    """What it took to get here: `admit` (from the request's arrival) and `plan`."""
 
 
 async def open_task(task: Task, rim: Rim) -> Opened:
     """Prepare the verifiers and the plan. Raises `RequestError` before anything is drawn."""
     check = check_of(task)
+    begun_ms = _now_ms(task, rim)
     try:
         panel = await rim.runner.prepare(_wanted_specs(task, check), check)
     except BadCheck as bad:
@@ -78,7 +81,11 @@ async def open_task(task: Task, rim: Rim) -> Opened:
         policy=_policy_of(task, rim),
         defaults=rim.settings.defaults,
     )
-    return Opened(task=task, panel=panel, plan=plan)
+    spans = (
+        Span(name="admit", start_ms=0.0, end_ms=begun_ms),
+        Span(name="plan", start_ms=begun_ms, end_ms=_now_ms(task, rim)),
+    )
+    return Opened(task=task, panel=panel, plan=plan, spans=spans)
 
 
 async def answer(opened: Opened, rim: Rim, on_delta: DeltaSink | None = None) -> Group:
@@ -90,8 +97,10 @@ async def answer(opened: Opened, rim: Rim, on_delta: DeltaSink | None = None) ->
     """
     task, plan = opened.task, opened.plan
     if not (opened.panel.decisive and task.options.cache != "off"):
-        return await _log(await _draw(opened, rim, on_delta), rim)
+        group = Group.open(task, plan).with_spans(*opened.spans)
+        return await _log(await _draw(group, opened, rim, on_delta), rim)
 
+    begun_ms = _now_ms(task, rim)
     key = cache_key(task, plan, extractor_version=EXTRACTOR_VERSION)
     reads = task.options.cache in ("on", "read_only")
     if reads and (entry := await rim.cache.get(key)):
@@ -99,7 +108,9 @@ async def answer(opened: Opened, rim: Rim, on_delta: DeltaSink | None = None) ->
     async with rim.cache.flight(key) as flight:
         if reads and flight.entry:
             return await _log(_hit(opened, flight.entry, rim, coalesced=True), rim)
-        group = await _log(await _draw(opened, rim, on_delta), rim)
+        looked = Span(name="cache", start_ms=begun_ms, end_ms=_now_ms(task, rim))
+        group = Group.open(task, plan).with_spans(*opened.spans, looked).with_cache_key(key)
+        group = await _log(await _draw(group, opened, rim, on_delta), rim)
         if group.error is None:
             entry = to_cache_entry(group, key, now=rim.clock())
             flight.share(entry)
@@ -108,17 +119,25 @@ async def answer(opened: Opened, rim: Rim, on_delta: DeltaSink | None = None) ->
     return group
 
 
+def _decided(group: Group, reason: str, rim: Rim) -> Group:
+    begun_ms = _now_ms(group.task, rim)
+    decision = decide(group, reason)
+    took = Span(name="decide", start_ms=begun_ms, end_ms=_now_ms(group.task, rim))
+    return group.with_decision(decision).with_spans(took)
+
+
 def _hit(opened: Opened, entry: CacheEntry, rim: Rim, *, coalesced: bool) -> Group:
     now = rim.clock()
     group = group_from_entry(entry, opened.task, opened.plan, now=now, coalesced=coalesced)
-    return _finished(group, opened.task, rim)
+    end_ms = _now_ms(opened.task, rim)
+    looked = Span(name="cache", start_ms=opened.spans[-1].end_ms, end_ms=end_ms)
+    return _finished(group.with_spans(*opened.spans, looked), opened.task, rim)
 
 
-async def _draw(opened: Opened, rim: Rim, on_delta: DeltaSink | None) -> Group:
+async def _draw(group: Group, opened: Opened, rim: Rim, on_delta: DeltaSink | None) -> Group:
     """Rounds of sample, verify as each arrives, vote, stop; then decide."""
     task, plan = opened.task, opened.plan
     engine = rim.engines[plan.engine]
-    group = Group.open(task, plan)
     reason, failure = "", None
     try:
         async with asyncio.timeout(_seconds_left(task, rim)):
@@ -149,13 +168,13 @@ async def _draw(opened: Opened, rim: Rim, on_delta: DeltaSink | None) -> Group:
             status=504,
             where="deadline",
         )
-    except EngineError as error:
+    except (EngineError, Overloaded) as error:
         reason, failure = "engine", _failure_of(error)
     except asyncio.CancelledError:
         group = _finished(group.with_error(CLIENT_GONE), task, rim)
         await _log(group, rim)
         raise
-    decided = group.with_decision(decide(group, reason))
+    decided = _decided(group, reason, rim)
     if failure is not None:
         usable = any(scored.sample.finish_reason is not None for scored in group.scored)
         decided = decided.with_degraded(reason) if usable else decided.with_error(failure)

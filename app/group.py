@@ -9,6 +9,7 @@ Times inside a group are milliseconds since `Task.received_at`.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -302,7 +303,7 @@ class Span:
     """One bar of the waterfall."""
 
     name: str
-    """`cache`, `plan`, `sample`, `verify:<name>`, `decide`."""
+    """`admit`, `plan`, `cache`, `sample`, `verify:<name>`, `decide`."""
     start_ms: float
     end_ms: float
     sample: int | None = None
@@ -395,6 +396,11 @@ class Group:
                 return scored
         raise KeyError(index)
 
+    def answers(self) -> tuple[tuple[str, int], ...]:
+        """Every answer that was said and how often, most frequent first, refuted ones too."""
+        counts = Counter(s.answer.key for s in self.scored if s.answer.key is not None)
+        return tuple(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
     def usage(self) -> Usage:
         """All tokens paid for: prompts once a call, completions of every sample, losers too.
 
@@ -426,6 +432,10 @@ class Group:
     def with_degraded(self, *words: str) -> Group:
         new = tuple(word for word in words if word not in self.degraded)
         return dataclasses.replace(self, degraded=self.degraded + new)
+
+    def with_cache_key(self, key: str) -> Group:
+        """The group of a request that was looked up and not found."""
+        return dataclasses.replace(self, cache=CacheRecord(key=key))
 
     def with_error(self, failure: Failure) -> Group:
         return dataclasses.replace(self, error=failure)

@@ -6,6 +6,7 @@ Entries are not shared between processes and are gone with this one.
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -123,4 +124,4 @@ def _answer_of(entry: CacheEntry) -> str:
 
 def _spread(key: str) -> float:
     """-1..1, fixed for a key, so that entries admitted together do not expire together."""
-    return int(key[:8], 16) / 0x7FFFFFFF - 1 if key[:8].isalnum() else 0.0
+    return zlib.crc32(key.encode()) / 0x7FFFFFFF - 1

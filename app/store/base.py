@@ -54,8 +54,9 @@ class TraceSummary:
     samples: int
     rounds: int
     votes: tuple[tuple[str, int], ...]
+    """Every answer that was said and how often, refuted ones too."""
     agreement: float | None
-    """Leader's share of the votes cast."""
+    """The served answer's share of them."""
     verdicts: tuple[tuple[str, int], ...]
     """Count per status over all verdicts."""
     prompt_tokens: int

@@ -69,9 +69,9 @@ def _group_row(group: Group, prompt_hash: str | None) -> Row:
         "answer": _answer(group),
         "samples": len(group.scored),
         "rounds": group.rounds,
-        "votes": [list(vote) for vote in group.tally.votes],
+        "votes": [list(said) for said in group.answers()],
         "agreement": _agreement(group),
-        "split_vote": len(group.tally.votes) > 1,
+        "split_vote": len(group.answers()) > 1,
         "verdict_counts": dict(statuses),
         "has_verifier_error": statuses[Status.ERROR.value] > 0,
         "prompt_tokens": usage.prompt_tokens,
@@ -96,18 +96,23 @@ def status_of(group: Group) -> str:
 
 
 def _answer(group: Group) -> str | None:
+    key = _answer_key(group)
+    return None if key is None else key[:ANSWER_CHARS]
+
+
+def _answer_key(group: Group) -> str | None:
     try:
         winner = group.winner
     except KeyError:
         return None
-    if winner is None or winner.answer.key is None:
-        return None
-    return winner.answer.text[:ANSWER_CHARS]
+    return None if winner is None else winner.answer.key
 
 
 def _agreement(group: Group) -> float | None:
-    cast = sum(count for _, count in group.tally.votes)
-    return max(count for _, count in group.tally.votes) / cast if cast else None
+    """The served answer's share of the answers that were said, refuted ones too."""
+    said = dict(group.answers())
+    served = _answer_key(group)
+    return said[served] / sum(said.values()) if served is not None else None
 
 
 def _sample_row(group: Group, scored: Scored) -> Row:

@@ -15,7 +15,7 @@ from verifiers.compose import is_refuted, is_verified
 
 
 def is_proven(scored: Scored) -> bool:
-    """True when every gate and policy passed and a decisive verifier did, on a sample that ended."""
+    """True when a decisive verifier passed, and every gate and policy, on a sample that ended."""
     return scored.sample.finish_reason is not None and is_verified(scored.verdicts)
 
 
