@@ -1,6 +1,6 @@
 # The gateway without a model: it talks HTTP to a model server. The root file system may be
 # read-only; all state is in /data. Callers need a key, because it listens on every address:
-#   docker run --read-only --volume verivote:/data IMAGE keys create
+#   docker run --read-only --volume verivote:/data IMAGE keys create --tenant me
 FROM python:3.11-slim AS build
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./

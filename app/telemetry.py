@@ -68,8 +68,8 @@ def setup_tracing(settings: TelemetrySettings) -> Callable[[], None]:
 
     resource = Resource.create({"service.name": "verivote", "service.version": __version__})
     provider = TracerProvider(resource=resource)
-    exporter = OTLPSpanExporter(endpoint=settings.otlp_endpoint)
-    provider.add_span_processor(BatchSpanProcessor(exporter))
+    endpoint = settings.otlp_endpoint.rstrip("/").removesuffix("/v1/traces") + "/v1/traces"
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
     trace.set_tracer_provider(provider)
     return provider.shutdown
 

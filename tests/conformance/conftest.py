@@ -11,12 +11,20 @@ import pytest
 from tests.cli.command import serving
 from tests.parts import BUILD, require
 
+PATIENT = {
+    "VERIVOTE__DEFAULTS__DEADLINE_MS": "600000",
+    "VERIVOTE__ENGINES__MAIN__FIRST_BYTE_S": "600",
+    "VERIVOTE__ENGINES__MAIN__IDLE_S": "600",
+    "VERIVOTE__ENGINES__MAIN__REQUEST_S": "600",
+}
+"""These suites say whether, not how fast: a busy machine must not fail them."""
+
 
 @pytest.fixture(scope="session")
 def embedded_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address, without `/v1`, of `verivote serve --embedded`: the small real model."""
     data = tmp_path_factory.mktemp("embedded")
-    with serving("--embedded", "--port", "0", "--data", str(data)) as (_, line):
+    with serving("--embedded", "--port", "0", "--data", str(data), **PATIENT) as (_, line):
         yield line.split(" serves ")[1].split("/v1")[0]
 
 
