@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from app.cli import cli
+from app.metrics import REGISTRY
 from app.settings import ENV_PREFIX, EngineSettings, Settings
 
 DOCS = Path(__file__).parent
@@ -112,9 +113,19 @@ def _helps(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...
             yield from _helps(command.get_command(context, name), (*path, name))
 
 
+def metrics_table() -> str:
+    """Every metric of `/metrics`, in the order in which they are defined."""
+    rows = []
+    for family in REGISTRY.collect():
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        rows.append(f"| `{name}` | {family.type} | {family.documentation} |")
+    return "\n".join(["| metric | kind | counts |", "|---|---|---|", *rows, ""])
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "configuration.md": settings_tables,
     "cli.md": command_help,
+    "operations.md": metrics_table,
 }
 
 
