@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
@@ -78,7 +78,7 @@ async def open_task(task: Task, rim: Rim) -> Opened:
         task,
         contract=panel.contract or guess_contract(check.prompt, check.system),
         verifiers=_refs(panel),
-        policy=_policy_of(task, rim),
+        policy=task.upstream_model or await rim.engines[task.engine].model_for(task.alias),
         defaults=rim.settings.defaults,
     )
     spans = (
@@ -183,7 +183,7 @@ async def _draw(group: Group, opened: Opened, rim: Rim, on_delta: DeltaSink | No
 
 async def _judged(
     drawing: Drawing, ended: list[Sample], opened: Opened, rim: Rim
-) -> AsyncIterator[tuple[Scored, tuple[Span, ...]]]:
+) -> AsyncGenerator[tuple[Scored, tuple[Span, ...]], None]:
     """Each sample with its verdicts, as soon as both are there, in that order of arrival.
 
     A slow verifier holds back its own sample only. `ended` collects every sample that arrived,
@@ -280,11 +280,6 @@ def _refs(panel: Panel) -> tuple[VerifierRef, ...]:
         )
         for member in panel.members
     )
-
-
-def _policy_of(task: Task, rim: Rim) -> str:
-    """The model to ask for: the upstream's own id when that was named, else the engine's model."""
-    return task.upstream_model or rim.settings.engines[task.engine].model
 
 
 def _without_fence(sample: Sample) -> Sample:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Protocol
 
 from fastapi import FastAPI
 
@@ -20,6 +21,14 @@ from app.store.keys import KeyRing, server_secret
 from app.store.sql import SqlStore
 from app.ui import pages
 from verifiers.run import Runner
+
+
+class Part(Protocol):
+    """What is opened and closed with the gateway."""
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
 
 
 def make_engine(name: str, settings: EngineSettings) -> Engine:
@@ -67,7 +76,8 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as closing:
             # Closed in reverse: the engines first, the spool last, so that nothing is lost.
-            for part in (store, rim.runner, *engines.values()):
+            parts: tuple[Part, ...] = (store, rim.runner, *engines.values())
+            for part in parts:
                 await part.start()
                 closing.push_async_callback(part.close)
             yield

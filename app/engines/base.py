@@ -89,6 +89,10 @@ class Engine(Protocol):
         """The upstream's models. Raises `EngineError`."""
         ...
 
+    async def model_for(self, alias: str) -> str:
+        """The model that is asked when the client names none of the upstream's. Never raises."""
+        ...
+
     async def is_up(self) -> bool:
         """True when the server answers; never runs the model."""
         ...

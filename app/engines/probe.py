@@ -21,7 +21,7 @@ from app.engines.wire import read_json
 from app.errors import EngineError, EngineGarbage, EngineRefused
 
 MODELS_WITHIN_S = 2.0
-LOGPROBS_WITHIN_S = 5.0
+LOGPROBS_WITHIN_S = 15.0
 AGAIN_AFTER_S = 30.0
 
 SERVERS = {"vllm": "vllm", "llamacpp": "llama.cpp"}
@@ -104,15 +104,11 @@ class Probe:
         if self._is_due():
             async with self._lock:
                 if self._is_due():
-                    self._again_at = self._clock() + AGAIN_AFTER_S
                     try:
                         await self._ask()
                         self._again_at = None
                     except EngineError:
-                        pass
-                    except asyncio.CancelledError:
-                        self._again_at = 0.0
-                        raise
+                        self._again_at = self._clock() + AGAIN_AFTER_S
         return self.known
 
     def _is_due(self) -> bool:
