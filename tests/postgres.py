@@ -61,8 +61,9 @@ class Server:
         log = str(self._folder / "log")
         self._run("pg_ctl", "-D", str(self._folder / "data"), "-l", log, "-w", "start")
 
-    def stop(self) -> None:
-        self._run("pg_ctl", "-D", str(self._folder / "data"), "-m", "fast", "-w", "stop")
+    def stop(self, how: str = "fast") -> None:
+        """`fast` keeps all data, `immediate` is for a server that is deleted next."""
+        self._run("pg_ctl", "-D", str(self._folder / "data"), "-m", how, "-w", "stop")
 
     def new_database(self, encoding: str = "UTF8") -> str:
         """URL of a new empty database."""
@@ -110,7 +111,7 @@ def running_server() -> Iterator[Server]:
         try:
             yield server
         finally:
-            server.stop()
+            server.stop("immediate")
     finally:
         shutil.rmtree(folder)
 

@@ -29,6 +29,8 @@ BATCH_ROWS = 100
 BATCH_BYTES = 8 * 2**20
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 5.0
+GATHER_S = 0.2
+"""How long rows are gathered into a batch while nobody wants to read them."""
 
 log = logging.getLogger(__name__)
 
@@ -71,14 +73,11 @@ class Drainer:
         place, failures = self._appended_upto, self._failures
         self._nudged.set()
 
-        async def wait() -> None:
-            async with self._progress:
+        try:
+            async with asyncio.timeout(within_s), self._progress:
                 await self._progress.wait_for(
                     lambda: self._drained_upto >= place or self._failures > failures
                 )
-
-        try:
-            await asyncio.wait_for(wait(), within_s)
         except TimeoutError:
             return
 
@@ -93,10 +92,11 @@ class Drainer:
     async def _run(self) -> None:
         pause_s = FIRST_PAUSE_S
         while True:
+            self._nudged.clear()
             try:
                 if not self._has_schema:
                     await self.prepare()
-                was_empty = not await self._drain_batch()
+                moved = await self._drain_batch()
             except Exception as failed:  # the task must outlive any failure: the spool only grows
                 await self._note_failure(failed)
                 await self._pause(pause_s)
@@ -106,11 +106,13 @@ class Drainer:
             if self._is_away:
                 self._is_away = False
                 log.info("the database is back")
-            if was_empty:
+            if self._drained_upto >= self._appended_upto:
                 await self._appended.wait()
+            if moved < BATCH_ROWS:
+                await self._pause(GATHER_S)
 
-    async def _drain_batch(self) -> bool:
-        """Move the oldest rows; False when there were none."""
+    async def _drain_batch(self) -> int:
+        """Move the oldest rows; how many there were."""
         self._appended.clear()
         upto = self._appended_upto
         rows = await self._spool.head(rows=BATCH_ROWS, size=BATCH_BYTES)
@@ -121,7 +123,7 @@ class Drainer:
         self._drained_upto = max(self._drained_upto, upto)
         async with self._progress:
             self._progress.notify_all()
-        return bool(rows)
+        return len(rows)
 
     async def _store(self, rows: list[SpoolRow]) -> None:
         try:
@@ -165,9 +167,10 @@ class Drainer:
 
     async def _pause(self, seconds: float) -> None:
         """Wait that long, or until somebody wants to read."""
-        self._nudged.clear()
+        # Not `wait_for`: on Python 3.11 it can swallow the cancellation that ends this task.
         try:
-            await asyncio.wait_for(self._nudged.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._nudged.wait()
         except TimeoutError:
             return
 

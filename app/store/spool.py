@@ -73,6 +73,8 @@ class SpoolStats:
 class _Job:
     work: Callable[[sqlite3.Connection], Any]
     done: Future[Any]
+    must_last: bool
+    """Whether it must be on the disk before it is answered."""
 
 
 class Spool:
@@ -140,7 +142,7 @@ class Spool:
             return cursor.lastrowid or 0
 
         try:
-            seq = await self._ask(insert)
+            seq = await self._ask(insert, must_last=True)
         except StoreError:
             self._bytes -= size
             self._was_written = False
@@ -194,10 +196,10 @@ class Spool:
     async def stats(self) -> SpoolStats:
         return await self._ask(stats_of)
 
-    async def _ask(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def _ask(self, work: Callable[[sqlite3.Connection], T], *, must_last: bool = False) -> T:
         if self._thread is None or not self._thread.is_alive():
             raise StoreError(f"the spool '{self.path}' is closed")
-        job = _Job(work, Future())
+        job = _Job(work, Future(), must_last)
         self._jobs.put(job)
         # A caller that is cancelled does not take back what others are committed with.
         return await asyncio.shield(asyncio.wrap_future(job.done))
@@ -234,8 +236,13 @@ class Spool:
 
 
 def _commit(connection: sqlite3.Connection, jobs: list[_Job]) -> None:
-    """Do all jobs in one transaction and answer them after its fsync."""
+    """Do all jobs in one transaction and answer them when it is as safe as they need.
+
+    Only an append waits for the disk: a deletion that a power cut undoes is made again.
+    """
     try:
+        is_synced = any(job.must_last for job in jobs)
+        connection.execute(f"PRAGMA synchronous = {'FULL' if is_synced else 'NORMAL'}")
         connection.execute("BEGIN IMMEDIATE")
         results = [job.work(connection) for job in jobs]
         connection.execute("COMMIT")
@@ -255,24 +262,33 @@ def _open(path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(
             path, timeout=10, isolation_level=None, check_same_thread=False
         )
+    except (OSError, sqlite3.Error) as failed:
+        raise StoreError(f"the spool '{path}' cannot be opened: {failed}") from None
+    try:
+        _prepare(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Make the tables, once. Raises `ConfigError` for a form that is not known here."""
+    try:
         connection.execute("PRAGMA journal_mode = WAL")
-        # FULL syncs the log at every commit; NORMAL could lose the last ones with the power.
-        connection.execute("PRAGMA synchronous = FULL")
         connection.execute("BEGIN IMMEDIATE")
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version == 0:
             for statement in _SCHEMA.split(";"):
                 connection.execute(statement)
         connection.execute("COMMIT")
-    except (OSError, sqlite3.Error) as failed:
+    except sqlite3.Error as failed:
         raise StoreError(f"the spool '{path}' cannot be opened: {failed}") from None
     if version > SPOOL_VERSION:
-        connection.close()
         raise ConfigError(
             f"the spool '{path}' was written by a newer verivote (form {version}, this one knows "
             f"{SPOOL_VERSION}): start the newer version once to drain it"
         )
-    return connection
 
 
 def read_only(path: Path) -> sqlite3.Connection:

@@ -60,7 +60,8 @@ class SqlStore:
         """
         await self._spool.open()
         try:
-            await asyncio.wait_for(self._drainer.prepare(), START_S)
+            async with asyncio.timeout(START_S):
+                await self._drainer.prepare()
         except AWAY as failed:
             log.warning("the database is away at start: %s", describe(failed))
         except ConfigError:
@@ -130,12 +131,9 @@ class SqlStore:
             return None
 
     async def _ping(self) -> bool:
-        async def ask() -> None:
-            async with self.engine.connect() as connection:
-                await connection.execute(text("SELECT 1"))
-
         try:
-            await asyncio.wait_for(ask(), PING_S)
+            async with asyncio.timeout(PING_S), self.engine.connect() as connection:
+                await connection.execute(text("SELECT 1"))
         except AWAY:
             return False
         return True
