@@ -73,6 +73,13 @@ class Server:
             connection.execute(f"CREATE DATABASE {name} {form}".encode())
         return f"postgresql+psycopg://{USER}@127.0.0.1:{self.port}/{name}"
 
+    def empty(self, url: str) -> str:
+        """The same database with nothing in it: far fewer files than a new one."""
+        with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+            connection.execute("DROP SCHEMA public CASCADE")
+            connection.execute("CREATE SCHEMA public")
+        return url
+
     def _dsn(self, database: str) -> str:
         return f"postgresql://{USER}@127.0.0.1:{self.port}/{database}"
 

@@ -35,6 +35,11 @@ def postgres() -> Iterator[Server]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def postgres_url(postgres: Server) -> str:
+    return postgres.new_database()
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
@@ -46,7 +51,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite+aiosqlite:///{tmp_path / 'verivote.db'}"
     server: Server = request.getfixturevalue("postgres")
-    return server.new_database()
+    return server.empty(request.getfixturevalue("postgres_url"))
 
 
 @pytest.fixture
