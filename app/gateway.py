@@ -189,6 +189,11 @@ async def _judged(
     A slow verifier holds back its own sample only. `ended` collects every sample that arrived,
     also those that nobody waited to see judged. Raises what the drawing raises, after the rest.
     """
+    if not opened.panel.members:
+        async for sample in drawing:
+            ended.append(sample)
+            yield await _score(sample, opened, rim)
+        return
     ready: asyncio.Queue[tuple[Scored, tuple[Span, ...]] | None] = asyncio.Queue()
     judging: set[asyncio.Task[None]] = set()
 

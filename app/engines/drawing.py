@@ -168,6 +168,9 @@ class OpenAIDrawing:
             elif reply.missing:
                 facts.n = False
             slots = [slot for slot in slots if slot not in reply.slots] or reply.missing
+        if len(slots) == 1:
+            await self._call(slots, facts)
+            return
         async with asyncio.TaskGroup() as parallel:
             for slot in slots:
                 parallel.create_task(self._call((slot,), facts))

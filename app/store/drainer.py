@@ -29,7 +29,7 @@ BATCH_ROWS = 100
 BATCH_BYTES = 8 * 2**20
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 5.0
-GATHER_S = 0.2
+GATHER_S = 1.0
 """How long rows are gathered into a batch while nobody wants to read them."""
 
 log = logging.getLogger(__name__)

@@ -35,9 +35,16 @@ def next_step(group: Group, *, seed: int) -> Draw | Stop:
     return Draw(
         round=group.rounds + 1,
         n=min(wanted, plan.cap - drawn),
-        first_index=max((s.sample.index for s in group.scored), default=-1) + 1,
+        first_index=_next_index(group),
         seed=seed,
     )
+
+
+def _next_index(group: Group) -> int:
+    """One past everything numbered so far: an engine counts samples and calls from it."""
+    numbered = [scored.sample.index for scored in group.scored]
+    numbered += [call.index for call in group.calls]
+    return max(numbered, default=-1) + 1
 
 
 def settled_by(group: Group, *, in_flight: int) -> str | None:
