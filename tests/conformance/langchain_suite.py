@@ -27,6 +27,9 @@ class TestGateway(ChatModelIntegrationTests):
             "api_key": "unused",
             "max_retries": 0,
             "stream_usage": True,
+            # The same samples in every run.
+            "temperature": 0.0,
+            "seed": 1,
         }
 
     @property
