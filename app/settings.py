@@ -59,7 +59,6 @@ class ServerSettings(Section):
 class StoreSettings(Section):
     url: str = Field("", description="SQLAlchemy URL; empty means SQLite in the data folder.")
     content: ContentLevel = Field("full", description="How much text is kept.")
-    retention_days: int = Field(30, ge=1, description="Days that texts are kept.")
 
 
 class CacheSettings(Section):

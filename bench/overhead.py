@@ -86,14 +86,18 @@ class Connections:
             reader, writer = self._idle.pop()
         else:
             reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-        start = time.perf_counter()
-        writer.write(self._request)
-        head = (await reader.readuntil(b"\r\n\r\n")).lower()
-        if not head.startswith(b"http/1.1 200"):
-            raise RuntimeError(head.split(b"\r\n", 1)[0].decode())
-        length = int(head.split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
-        await reader.readexactly(length)
-        took = time.perf_counter() - start
+        try:
+            start = time.perf_counter()
+            writer.write(self._request)
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            if not head.startswith(b"http/1.1 200"):
+                raise RuntimeError(head.split(b"\r\n", 1)[0].decode())
+            length = int(head.split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
+            await reader.readexactly(length)
+            took = time.perf_counter() - start
+        except BaseException:
+            writer.close()
+            raise
         self._idle.append((reader, writer))
         return took
 
@@ -148,16 +152,27 @@ async def wait_until_up(port: int, path: str) -> None:
 @contextlib.asynccontextmanager
 async def servers(data: str, mode: str) -> AsyncIterator[tuple[Server, Server]]:
     upstream_port, gateway_port = free_port(), free_port()
-    upstream = subprocess.Popen(
+    upstream = subprocess.Popen(  # noqa: ASYNC220 — started once, before anything is measured
         [sys.executable, "tests/fakes/upstream.py", "--mode", mode, "--port", str(upstream_port)],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
     )
-    gateway = subprocess.Popen(
-        [sys.executable, "-m", "app", "serve", "--upstream"]
-        + [f"http://127.0.0.1:{upstream_port}/v1", "--port", str(gateway_port), "--data", data],
+    gateway = subprocess.Popen(  # noqa: ASYNC220 — as above
+        [
+            sys.executable,
+            "-m",
+            "app",
+            "serve",
+            "--upstream",
+            f"http://127.0.0.1:{upstream_port}/v1",
+            "--port",
+            str(gateway_port),
+            "--data",
+            data,
+        ],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         await wait_until_up(upstream_port, "/v1/models")
@@ -186,6 +201,20 @@ async def rss_with_held(count: int) -> float:
             return rss
 
 
+def fdatasync_ms(times: int = 200) -> dict[str, float]:
+    """What one durable write costs on this disk, which every reply waits for once."""
+    took = []
+    with tempfile.NamedTemporaryFile() as file:
+        for _ in range(times):
+            file.write(bytes(8192))
+            file.flush()
+            start = time.perf_counter()
+            os.fdatasync(file.fileno())
+            took.append((time.perf_counter() - start) * 1000)
+            time.sleep(0.005)
+    return {"p50": round(percentile(took, 0.5), 2), "p99": round(percentile(took, 0.99), 2)}
+
+
 async def measure(args: argparse.Namespace) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as data:
         async with servers(data, "instant") as (direct, gateway):
@@ -212,6 +241,7 @@ async def measure(args: argparse.Namespace) -> dict[str, object]:
                 result[name] = summary(rows)
     result["rss_idle_mb"] = round(idle_mb, 1)
     result["rss_200_in_flight_mb"] = round(await rss_with_held(200), 1)
+    result["bare_fdatasync_ms"] = fdatasync_ms()
     result["n"] = f"{args.rounds} rounds of {int(args.rate * args.seconds)} requests each way"
     result["rate"] = args.rate
     result["machine"] = (
