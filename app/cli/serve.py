@@ -115,9 +115,10 @@ def announcement(settings: Settings, url: str) -> str:
     return f"verivote {__version__} serves {url}/v1 · engine: {behind} · traces: {url}/traces"
 
 
-def run(settings: Settings, on_ready: Callable[[str], None]) -> None:
+def run(settings: Settings, on_ready: Callable[[str], asyncio.Task[None] | None]) -> None:
     """Serve until SIGTERM or Ctrl-C. `on_ready` gets the base URL once requests are answered.
 
+    A task that it returns runs beside the server and is cancelled before the drain begins.
     Raises `ConfigError`, and `Exit(3)` when the address cannot be listened on.
     """
     setup_logging()
@@ -154,7 +155,7 @@ async def _serve(
     application: FastAPI,
     settings: Settings,
     listening: socket.socket,
-    on_ready: Callable[[str], None],
+    on_ready: Callable[[str], asyncio.Task[None] | None],
 ) -> None:
     # The lifespan is entered here, not by uvicorn, so that its errors stay what they are.
     async with application.router.lifespan_context(application):
@@ -174,13 +175,21 @@ async def _serve(
 class _Server(uvicorn.Server):
     """A server that says when it is ready, and whose process outlives the signal that ends it."""
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, on_ready: Callable[[], asyncio.Task[None] | None]
+    ) -> None:
         super().__init__(config)
         self._on_ready = on_ready
+        self._beside: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self._on_ready()
+        self._beside = self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._beside is not None:
+            self._beside.cancel()
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -37,6 +37,9 @@ SLOT_TOKENS = 2048
 """Prompt and completion of one sample together."""
 MEMORY_BYTES = 4 * 2**30
 """Address space of the child; 0.6 GB of it are in use."""
+ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""The child's whole environment. llama.cpp's threads sleep while they wait for each other: spinning,
+which is their default, is twenty times slower as soon as anything else runs on the machine."""
 LOAD_WITHIN_S = 60.0
 RESTART_AFTER_S = 0.5
 LONGEST_RESTART_S = 30.0
@@ -64,9 +67,11 @@ class EmbeddedEngine:
 
     def __init__(self, settings: EngineSettings, name: str, *, model: Path | None = None) -> None:
         self.name = name
+        self.api_key = secrets.token_urlsafe(24)
+        self.base_url = ""
+        """Where the child listens, up to `/v1`; empty before the start."""
         self._settings = settings
         self._model = model
-        self._api_key = secrets.token_urlsafe(24)
         self._process: asyncio.subprocess.Process | None = None
         self._inner: OpenAIEngine | None = None
         self._keeping: asyncio.Task[None] | None = None
@@ -74,10 +79,10 @@ class EmbeddedEngine:
     async def start(self) -> None:
         """Load the model. Raises `EngineUnavailable` when it is not installed or does not load."""
         model = self._model or find_model()
-        self._process, base_url = await self._launch(model, port=0)
-        server = {"base_url": base_url, "api_key": self._api_key, "model": MODEL}
+        self._process, self.base_url = await self._launch(model, port=0)
+        server = {"base_url": self.base_url, "api_key": self.api_key, "model": MODEL}
         self._inner = OpenAIEngine(self._settings.model_copy(update=server), self.name)
-        port = urlsplit(base_url).port or 0
+        port = urlsplit(self.base_url).port or 0
         self._keeping = asyncio.create_task(self._keep_running(self._process, model, port))
 
     async def close(self) -> None:
@@ -86,6 +91,7 @@ class EmbeddedEngine:
             await asyncio.wait({self._keeping})
         if self._inner is not None:
             await self._inner.close()
+            self._inner = None
         if self._process is not None:
             await _kill(self._process)
 
@@ -105,13 +111,16 @@ class EmbeddedEngine:
     async def models(self) -> tuple[EngineModel, ...]:
         return await self._server.models()
 
+    async def model_for(self, alias: str) -> str:
+        return alias if self._inner is None else await self._inner.model_for(alias)
+
     async def is_up(self) -> bool:
         return self._inner is not None and await self._inner.is_up()
 
     @property
     def _server(self) -> OpenAIEngine:
         if self._inner is None:
-            raise EngineUnavailable("the embedded model has not been started")
+            raise EngineUnavailable("the embedded model is not running")
         return self._inner
 
     async def _keep_running(
@@ -141,7 +150,7 @@ class EmbeddedEngine:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,
-                env={},
+                env=ENVIRONMENT,
                 # Ctrl-C is for the gateway, which lets open requests end first.
                 start_new_session=True,
             )
@@ -153,7 +162,7 @@ class EmbeddedEngine:
             "path": sys.path,
             "model": str(model),
             "alias": MODEL,
-            "api_key": self._api_key,
+            "api_key": self.api_key,
             "port": port,
             "slots": SLOTS,
             "slot_tokens": SLOT_TOKENS,
