@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.parts import require
+from tests.postgres import Server, find_programs, running_server
 from tests.running import RunningGateway, running_gateway, settings_for
 
 
@@ -22,3 +24,11 @@ def gateway(tmp_path: Path) -> Iterator[Callable[..., RunningGateway]]:
             return stack.enter_context(running_gateway(settings))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A real Postgres on a free port, one for the whole session."""
+    require(find_programs(), "no Postgres programs (initdb, pg_ctl) on this machine")
+    with running_server() as server:
+        yield server

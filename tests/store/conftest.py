@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from app.store.sql import SqlStore
-from tests.postgres import Server, find_programs, running_server
+from tests.postgres import Server
 from tests.store.groups import START
 
 
@@ -22,17 +21,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Server]:
-    if find_programs() is None:
-        message = "no Postgres programs (initdb, pg_ctl) on this machine"
-        if os.environ.get("CI", "").lower() in ("1", "true"):
-            pytest.fail(message)
-        pytest.skip(message)
-    with running_server() as server:
-        yield server
 
 
 @pytest.fixture(scope="session")
