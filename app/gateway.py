@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
@@ -17,19 +17,20 @@ from app import __version__
 from app.cache.base import Cache, CacheEntry
 from app.cache.entry import group_from_entry, may_be_cached, to_cache_entry
 from app.cache.key import cache_key
-from app.engines.base import DeltaSink, Drawing, Engine
+from app.engines.base import DeltaSink, Engine
 from app.errors import EngineError, Overloaded, RequestError, StoreError, VerivoteError
-from app.group import Draw, Failure, Group, Plan, Sample, Scored, Span, Task, VerifierRef
+from app.group import Draw, Failure, Group, Plan, Sample, Scored, Span, Task
 from app.metrics import observe
 from app.routing.plan import make_plan, seed_of
+from app.scoring import Scorer, check_of, refs_of, score_as_they_arrive, unjudged, wanted_specs
 from app.settings import Settings
 from app.spans import record_spans
 from app.store.base import Store
 from app.voting.decide import decide
 from app.voting.stop import Stop, next_step, settled_by
 from app.voting.tally import tally_votes
-from verifiers.base import Answer, BadCheck, Candidate, Check, VerifierSpec, detect_specs
-from verifiers.extract import EXTRACTOR_VERSION, extract_answer, guess_contract, unfence_json
+from verifiers.base import BadCheck
+from verifiers.extract import EXTRACTOR_VERSION, guess_contract
 from verifiers.run import Panel, Runner
 
 log = logging.getLogger("verivote.gateway")
@@ -71,13 +72,13 @@ async def open_task(task: Task, rim: Rim) -> Opened:
     check = check_of(task)
     begun_ms = _now_ms(task, rim)
     try:
-        panel = await rim.runner.prepare(_wanted_specs(task, check), check)
+        panel = await rim.runner.prepare(wanted_specs(task, check), check)
     except BadCheck as bad:
         raise RequestError(bad.message, param=bad.param or None) from None
     plan = make_plan(
         task,
         contract=panel.contract or guess_contract(check.prompt, check.system),
-        verifiers=_refs(panel),
+        verifiers=refs_of(panel),
         policy=task.upstream_model or await rim.engines[task.engine].model_for(task.alias),
         defaults=rim.settings.defaults,
     )
@@ -138,6 +139,13 @@ async def _draw(group: Group, opened: Opened, rim: Rim, on_delta: DeltaSink | No
     """Rounds of sample, verify as each arrives, vote, stop; then decide."""
     task, plan = opened.task, opened.plan
     engine = rim.engines[plan.engine]
+    scorer = Scorer(
+        task=task,
+        plan=plan,
+        panel=opened.panel,
+        runner=rim.runner,
+        now_ms=lambda: _now_ms(task, rim),
+    )
     reason, failure = "", None
     try:
         async with asyncio.timeout(_seconds_left(task, rim)):
@@ -145,7 +153,7 @@ async def _draw(group: Group, opened: Opened, rim: Rim, on_delta: DeltaSink | No
                 drawing = engine.draw(task, plan, step, on_delta if plan.live else None)
                 before, ended = len(group.scored), list[Sample]()
                 try:
-                    async with aclosing(_judged(drawing, ended, opened, rim)) as arriving:
+                    async with aclosing(score_as_they_arrive(drawing, ended, scorer)) as arriving:
                         async for scored, spans in arriving:
                             group = _with_scored(group, scored, spans)
                             in_flight = step.n - (len(group.scored) - before)
@@ -181,127 +189,6 @@ async def _draw(group: Group, opened: Opened, rim: Rim, on_delta: DeltaSink | No
     return _finished(decided, task, rim)
 
 
-async def _judged(
-    drawing: Drawing, ended: list[Sample], opened: Opened, rim: Rim
-) -> AsyncGenerator[tuple[Scored, tuple[Span, ...]], None]:
-    """Each sample with its verdicts, as soon as both are there, in that order of arrival.
-
-    A slow verifier holds back its own sample only. `ended` collects every sample that arrived,
-    also those that nobody waited to see judged. Raises what the drawing raises, after the rest.
-    """
-    if not opened.panel.members:
-        async for sample in drawing:
-            ended.append(sample)
-            yield await _score(sample, opened, rim)
-        return
-    ready: asyncio.Queue[tuple[Scored, tuple[Span, ...]] | None] = asyncio.Queue()
-    judging: set[asyncio.Task[None]] = set()
-
-    async def judge(sample: Sample) -> None:
-        ready.put_nowait(await _score(sample, opened, rim))
-
-    async def pump() -> None:
-        try:
-            async for sample in drawing:
-                ended.append(sample)
-                judging.add(asyncio.create_task(judge(sample)))
-        finally:
-            if judging:
-                await asyncio.gather(*judging)
-            ready.put_nowait(None)
-
-    pumping = asyncio.create_task(pump())
-    try:
-        while (item := await ready.get()) is not None:
-            yield item
-        await pumping
-    finally:
-        tasks = (pumping, *judging)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _score(sample: Sample, opened: Opened, rim: Rim) -> tuple[Scored, tuple[Span, ...]]:
-    """Extract the answer and ask the verifiers. A sample that never ended is not judged."""
-    contract = opened.plan.contract
-    if sample.finish_reason is None:
-        return _unjudged(sample), ()
-    if opened.task.response_format is not None:
-        sample = _without_fence(sample)
-    candidate = Candidate(
-        text=sample.text, tool_calls=sample.tool_calls, finish_reason=sample.finish_reason
-    )
-    if not opened.panel.members:
-        return Scored(sample=sample, answer=extract_answer(candidate, contract)), ()
-    start_ms = _now_ms(opened.task, rim)
-    judged = await rim.runner.judge(opened.panel, contract, candidate)
-    spans = tuple(
-        Span(
-            name=f"verify:{verdict.verifier}",
-            start_ms=start_ms,
-            end_ms=start_ms + verdict.wait_ms + verdict.run_ms,
-            sample=sample.index,
-            wait_ms=verdict.wait_ms,
-        )
-        for verdict in judged.verdicts
-    )
-    scored = Scored(
-        sample=sample, answer=judged.answer, verdicts=judged.verdicts, reward=judged.reward
-    )
-    return scored, spans
-
-
-def check_of(task: Task) -> Check:
-    """What the verifiers are shown of a task."""
-    return Check(
-        prompt=task.prompt(),
-        system=task.system(),
-        tools=task.tools,
-        tool_choice=task.tool_choice,
-        parallel_tool_calls=task.parallel_tool_calls is not False,
-        response_format=task.response_format,
-    )
-
-
-def _wanted_specs(task: Task, check: Check) -> tuple[VerifierSpec, ...]:
-    """What was asked for, then what the request itself calls for and nobody configured."""
-    if task.options.mode == "off":
-        return ()
-    asked = task.options.verifiers
-    named = {spec.use for spec in asked}
-    return asked + tuple(spec for spec in detect_specs(check) if spec.use not in named)
-
-
-def _refs(panel: Panel) -> tuple[VerifierRef, ...]:
-    return tuple(
-        VerifierRef(
-            name=member.verifier.name,
-            version=member.verifier.version,
-            config_hash=member.config_hash,
-            role=member.verifier.role,
-            decisive=member.prepared.decisive,
-            source=member.spec.source,
-        )
-        for member in panel.members
-    )
-
-
-def _without_fence(sample: Sample) -> Sample:
-    """A lone code fence around JSON is taken off: what is verified is what is served."""
-    bare = unfence_json(sample.text)
-    if bare is None:
-        return sample
-    return replace(
-        sample,
-        text=bare,
-        raw_text=sample.text,
-        altered=(*sample.altered, "code_fence_removed"),
-        trainable=False,
-        not_trainable="altered",
-    )
-
-
 def _with_scored(group: Group, scored: Scored, spans: tuple[Span, ...]) -> Group:
     sample = scored.sample
     drawn = Span(
@@ -316,15 +203,8 @@ def _with_lost(group: Group, lost: Sequence[Sample]) -> Group:
     known = {scored.sample.index for scored in group.scored}
     for sample in lost:
         if sample.index not in known:
-            group = _with_scored(group, _unjudged(sample), ())
+            group = _with_scored(group, unjudged(sample), ())
     return group
-
-
-def _unjudged(sample: Sample) -> Scored:
-    reason = "cancelled" if sample.cancelled else "not_needed"
-    if sample.finish_reason is None and not sample.cancelled:
-        reason = "unfinished"
-    return Scored(sample=sample, answer=Answer(kind="none", rule=None, reason=reason))
 
 
 async def _log(group: Group, rim: Rim) -> Group:
