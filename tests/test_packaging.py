@@ -110,6 +110,29 @@ def test_the_wheel_serves_as_another_user_with_only_the_data_folder_writable(ins
     assert {file.name for file in data.iterdir()} >= {"secret", "spool.db"}
 
 
+def test_the_wheel_holds_every_file_of_the_packages(installed):
+    (site,) = installed.glob("lib/python3*/site-packages")
+    wanted = {
+        file.relative_to(ROOT)
+        for package in ("app", "verifiers", "migrations")
+        for file in (ROOT / package).rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts
+    }
+
+    assert {str(file) for file in wanted if not (site / file).exists()} == set()
+
+
+def test_the_embedded_model_is_asked_for_in_one_line_where_it_is_not_installed(installed, image):
+    command = [installed / "bin/verivote", "serve", "--embedded", "--port", "0"]
+    environ = {"VERIVOTE__DATA": str(image / "other")}
+
+    done = subprocess.run(command, cwd="/", env=environ, capture_output=True, text=True)
+
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "pip install 'verivote[demo]'" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_the_wheel_has_no_torch_and_no_model(installed):
     names = {path.name.split("-")[0].lower() for path in installed.rglob("*.dist-info")}
 
