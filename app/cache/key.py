@@ -63,4 +63,3 @@ def _normalised(value: Any) -> Any:
     if isinstance(value, dict):
         return {_normalised(key): _normalised(item) for key, item in value.items()}
     return value
-

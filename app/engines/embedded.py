@@ -38,7 +38,7 @@ SLOT_TOKENS = 2048
 MEMORY_BYTES = 4 * 2**30
 """Address space of the child; 0.6 GB of it are in use."""
 ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
-"""The child's whole environment. llama.cpp's threads sleep while they wait for each other: spinning,
+"""The child's whole environment. llama.cpp's threads sleep while they wait for each other: to spin,
 which is their default, is twenty times slower as soon as anything else runs on the machine."""
 LOAD_WITHIN_S = 60.0
 RESTART_AFTER_S = 0.5
