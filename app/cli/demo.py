@@ -35,12 +35,12 @@ cli = typer.Typer(add_completion=False, rich_markup_mode=None)
 AT_ONCE = 4
 """Requests in flight."""
 TEMPERATURE = 0.7
-MAX_TOKENS = 64
+MAX_TOKENS = 48
 REPLY_WITHIN_S = 120.0
 
 METHODS: dict[str, Mapping[str, Any]] = {
     "single sample": {"mode": "off"},
-    "verify-and-vote": {"mode": "auto", "n": 8, "cache": "off"},
+    "verify-and-vote": {"mode": "auto", "n": 8, "cache": "off", "include": ["trace"]},
 }
 """Method → the `verify` options it is asked with. The cache is off: every answer is drawn."""
 
@@ -101,8 +101,10 @@ class Reply:
         return bool(self.verification.get("status") == "verified")
 
     @property
-    def votes(self) -> Mapping[str, int]:
-        return self.verification.get("votes") or {}
+    def answers(self) -> tuple[str, ...]:
+        """What its samples said, each answer once, as they ended; empty without a trace."""
+        scored = self.verification.get("trace", {}).get("scored", ())
+        return tuple(dict.fromkeys(s["answer"]["key"] for s in scored if s["answer"]["key"]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,15 +133,9 @@ def summarise(family: Family, method: str, replies: Sequence[Reply], seconds: fl
 
 
 def most_instructive(replies: Sequence[Reply]) -> Reply | None:
-    """The verified answer whose samples disagreed most, best one that was outvoted."""
-
-    def rank(reply: Reply) -> tuple[int, bool, int]:
-        own = reply.votes.get(str(reply.verification.get("answer")), 0)
-        outvoted = max(reply.votes.values(), default=0) > own
-        return len(reply.votes), outvoted, sum(reply.votes.values())
-
+    """The verified answer whose samples said the most different things, if any were verified."""
     verified = [reply for reply in replies if reply.is_verified]
-    return max(verified, key=rank, default=None)
+    return max(verified, key=lambda reply: len(reply.answers), default=None)
 
 
 @dataclass
@@ -214,8 +210,8 @@ class Show:
         self._say(f"  export OPENAI_BASE_URL={url}/v1\n  export OPENAI_API_KEY=local")
         best = most_instructive(replies)
         if best is not None:
-            votes = ", ".join(f"{key} ×{count}" for key, count in best.votes.items())
-            self._say(f"Why an answer was believed ({best.task.prompt!r}, votes {votes}):")
+            self._say(f"Why an answer was believed: {best.task.prompt}")
+            self._say(f"its samples said {', '.join(best.answers)}; the calculator settled it:")
             self._say(f"  {url}/traces/{best.verification['trace_id']}")
         if self.stay:
             self._say("\nServing until Ctrl-C.")

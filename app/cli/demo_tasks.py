@@ -1,4 +1,4 @@
-"""The sample tasks of `verivote demo`: small sums, and stories with one step.
+"""The sample tasks of `verivote demo`: one-digit sums and products, and stories with one sum.
 
 The right result is kept beside each prompt to score the table, and is never sent anywhere.
 """
@@ -14,17 +14,21 @@ FAMILIES: tuple[Family, ...] = ("arithmetic", "word problem")
 
 ARITHMETIC_SHARE = 0.6
 DIGITS = range(2, 10)
-WISH = "Reply with the number only."
+WISHES: dict[Family, str] = {
+    "arithmetic": "Reply with the number only.",
+    "word problem": "Answer in one short sentence.",
+}
+"""How the reply is wished: without a wish this model talks on, and most replies are cut."""
 
 _NAMES = ("Mara", "Tom", "Lena", "Omar", "Ida", "Paul", "Nina", "Sam")
 _THINGS = ("apples", "stamps", "marbles", "shells", "books", "coins", "cards", "pencils")
 _STORIES = (
-    ("+", "{name} has {a} {things} and finds {b} more."),
-    ("+", "{name} buys {a} {things} today and {b} {things} tomorrow."),
-    ("-", "{name} has {a} {things} and gives away {b} of them."),
-    ("*", "{name} has {a} boxes with {b} {things} in each box."),
+    "{name} has {a} red {things} and {b} blue {things}. How many {things} does {name} have",
+    "{name} has {a} {things}. {name} gets {b} more {things}. How many {things} does {name} have",
+    "{name} found {a} {things} in the morning and {b} {things} in the evening. "
+    "How many {things} did {name} find",
+    "{name} has {a} {things}. {name} finds {b} more {things}. How many {things} does {name} have",
 )
-_QUESTION = "How many {things} does {name} have in the end?"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +43,7 @@ class DemoTask:
 def make_tasks(count: int, *, seed: int = 1) -> tuple[DemoTask, ...]:
     """The same `count` tasks for the same seed, three in five of them arithmetic, none twice.
 
-    There are 128 different sums; `count` is at most 200.
+    There are 128 sums and products to ask, so `count` is at most 200.
     """
     rng = random.Random(seed)
     sums = round(count * ARITHMETIC_SHARE)
@@ -51,8 +55,8 @@ def _arithmetic(count: int, rng: random.Random) -> list[DemoTask]:
     return [
         DemoTask(
             family="arithmetic",
-            prompt=f"Compute {a} {sign} {b}. {WISH}",
-            result=_result(a, sign, b),
+            prompt=f"Compute {a} {sign} {b}. {WISHES['arithmetic']}",
+            result=a + b if sign == "+" else a * b,
         )
         for a, sign, b in asked
     ]
@@ -61,16 +65,9 @@ def _arithmetic(count: int, rng: random.Random) -> list[DemoTask]:
 def _word_problems(count: int, rng: random.Random) -> list[DemoTask]:
     made: dict[str, DemoTask] = {}
     while len(made) < count:
-        sign, story = _STORIES[len(made) % len(_STORIES)]
+        story = _STORIES[len(made) % len(_STORIES)]
         a, b = rng.choice(DIGITS), rng.choice(DIGITS)
-        if sign == "-":
-            a += b
-        told = f"{story} {_QUESTION} {WISH}".format(
-            name=rng.choice(_NAMES), things=rng.choice(_THINGS), a=a, b=b
-        )
-        made[told] = DemoTask(family="word problem", prompt=told, result=_result(a, sign, b))
+        told = story.format(name=rng.choice(_NAMES), things=rng.choice(_THINGS), a=a, b=b)
+        prompt = f"{told} in total? {WISHES['word problem']}"
+        made[prompt] = DemoTask(family="word problem", prompt=prompt, result=a + b)
     return list(made.values())
-
-
-def _result(a: int, sign: str, b: int) -> int:
-    return {"+": a + b, "-": a - b, "*": a * b}[sign]
