@@ -50,7 +50,7 @@ def extract_answer(candidate: Candidate, contract: AnswerContract) -> Answer:
     if kind == "tool_calls":
         return _extract_calls(candidate)
     if kind == "json":
-        return _decide(kind, "whole", [candidate.text], json_key)
+        return _extract_json(candidate.text, contract.rule)
     text = after_thinking(candidate.text)
     if text is None:
         return Answer(kind=kind, rule=None, reason="unfinished_thinking")
@@ -173,6 +173,16 @@ def _extract_calls(candidate: Candidate) -> Answer:
         return Answer(kind="tool_calls", rule="calls", reason=refused.reason)
     text = "; ".join(f"{call.name}({call.arguments})" for call in candidate.tool_calls)
     return Answer(kind="tool_calls", rule="calls", text=text[:MAX_SHORT_TEXT], key=key)
+
+
+def _extract_json(text: str, rule: str) -> Answer:
+    """`whole` is the text as it stands; `auto` also takes a lone fence or a thinking part off."""
+    if rule == "auto":
+        text = after_thinking(text) or ""
+        inside = unfence_json(text)
+        if inside is not None:
+            return _decide("json", "lone_fence", [inside], json_key)
+    return _decide("json", "whole", [text], json_key)
 
 
 def _number(phrase: str) -> str:

@@ -8,12 +8,16 @@ import sys
 import pytest
 
 from tests.parts import ROOT
-from verifiers.base import AnswerContract, get_verifier
+from verifiers.base import AnswerContract, get_verifier, known_verifiers
 from verifiers.extract import _rules
 from verifiers.run import WEIGHT
 
 PAGE = (ROOT / "docs/verifiers.md").read_text(encoding="utf-8")
-BUILT_IN = ("calculator", "choice", "json_schema", "number", "text", "tool_calls")
+BUILT_IN = tuple(
+    verifier.name
+    for verifier in known_verifiers()
+    if type(verifier).__module__.startswith("verifiers.kinds.")
+)
 
 
 def test_every_option_of_every_built_in_verifier_is_documented():
