@@ -176,8 +176,8 @@ def _extract_calls(candidate: Candidate) -> Answer:
 
 
 def _extract_json(text: str, rule: str) -> Answer:
-    """`whole` is the text as it stands; `auto` also takes a lone fence or a thinking part off."""
-    if rule == "auto":
+    """`whole` is the text as it stands; `lone_fence` also takes a fence or a thinking part off."""
+    if rule == "lone_fence":
         text = after_thinking(text) or ""
         inside = unfence_json(text)
         if inside is not None:

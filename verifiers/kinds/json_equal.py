@@ -66,7 +66,7 @@ class JsonEqual:
         return None
 
     def prepare(self, options: Mapping[str, Any], check: Check) -> Prepared:
-        contract = AnswerContract(kind="json")
+        contract = AnswerContract(kind="json", rule="lone_fence")
         if "reference" not in options:
             for option in options:
                 raise BadCheck(f"'{option}' needs a reference", param=option)

@@ -114,7 +114,8 @@ class Ledger:
         )
         _refuse_unfit(wanted)
         proof = wanted.expected_items is not None or wanted.expected_total is not None
-        return Prepared(payload=wanted, contract=AnswerContract(kind="json"), decisive=proof)
+        contract = AnswerContract(kind="json", rule="lone_fence")
+        return Prepared(payload=wanted, contract=contract, decisive=proof)
 
     def verify(self, prepared: Prepared, candidate: Candidate, answer: Answer) -> Finding:
         wanted: Wanted = prepared.payload
