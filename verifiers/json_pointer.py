@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from verifiers.base import BadCheck
-from verifiers.extract import after_thinking, unfence_json
+from verifiers.trimming import after_thinking, unfence_json
 
 MAX_POINTER_CHARS = 400
 MAX_POINTER_STEPS = 32

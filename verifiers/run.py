@@ -18,7 +18,7 @@ import math
 import pickle
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from verifiers.base import (
@@ -29,6 +29,7 @@ from verifiers.base import (
     Check,
     Finding,
     Prepared,
+    Shortcut,
     Status,
     Verdict,
     Verifier,
@@ -38,6 +39,13 @@ from verifiers.base import (
 from verifiers.compose import compose_reward
 from verifiers.extract import extract_answer
 from verifiers.findings import BadFinding, from_wire, to_wire
+from verifiers.sandbox.engine import (
+    Engine,
+    LandlockEngine,
+    Mode,
+    SandboxTimeout,
+    SandboxUnavailable,
+)
 from verifiers.workers import Job, Reply, WorkerPool
 
 log = logging.getLogger("verifiers")
@@ -100,11 +108,20 @@ class Runner:
     """Runs verifiers. One instance serves all requests of an event loop."""
 
     def __init__(
-        self, *, deadline_ms: float = 5_000, workers: int = 2, plugins: Sequence[str] = ()
+        self,
+        *,
+        deadline_ms: float = 5_000,
+        workers: int = 2,
+        plugins: Sequence[str] = (),
+        sandbox: Mode = "on",
     ) -> None:
-        """`plugins` are modules that register verifiers; they are judged in workers only."""
+        """`plugins` are modules that register verifiers; they are judged in workers only.
+
+        `sandbox="unsafe"` runs code of models with all rights of this process, and says so loudly.
+        """
         self._deadline_ms = deadline_ms
         self._pool = WorkerPool(size=workers, plugins=plugins)
+        self._sandbox: Engine = LandlockEngine(size=workers, mode=sandbox)
         for module in ("verifiers", *plugins):
             importlib.import_module(module)
 
@@ -117,8 +134,9 @@ class Runner:
         """Nothing is started before it is needed: an idle gateway has no workers."""
 
     async def close(self) -> None:
-        """Kill the workers."""
+        """Kill the workers, and what runs in the sandbox."""
         await self._pool.close()
+        await self._sandbox.close()
 
     async def prepare(self, specs: Sequence[VerifierSpec], check: Check) -> Panel:
         """Make the verifiers ready. Raises `BadCheck` with the full path in `param`."""
@@ -144,7 +162,8 @@ class Runner:
             )
         )
         reward = compose_reward(verdicts, [member.weight for member in panel.members])
-        return Judged(answer=answers[contract], verdicts=tuple(verdicts), reward=reward)
+        answer = _by_behaviour(answers[contract], panel, verdicts)
+        return Judged(answer=answer, verdicts=tuple(verdicts), reward=reward)
 
     async def _prepare(self, spec: VerifierSpec, check: Check) -> Member:
         try:
@@ -155,6 +174,8 @@ class Runner:
             config_hash = _hash(spec.options)
             if _runs_inline(verifier):
                 ready = _prepare_inline(verifier, options, check)
+            elif (short := _prepare_short(verifier, options, check)) is not None:
+                ready = short
             else:
                 ready = await self._prepare_in_worker(verifier, options, check)
         except BadCheck as bad:
@@ -174,10 +195,7 @@ class Runner:
     async def _prepare_in_worker(
         self, verifier: Verifier, options: Mapping[str, Any], check: Check
     ) -> _Ready:
-        try:
-            job = pickle.dumps((verifier.name, options, check))
-        except RecursionError:
-            raise BadCheck("nested too deeply") from None
+        job = _job(verifier, options, check)
         reply = await self._pool.run(Job(spec=job), self._deadline_ms)
         if reply.fault in ("timeout", "died"):
             limit = f"within {self._deadline_ms:g} ms and its memory"
@@ -189,7 +207,8 @@ class Runner:
             return _Ready(Prepared(payload=None), job, fault)
         contract = reply.body["contract"]
         if contract is not None:
-            contract = AnswerContract(**{**contract, "choices": tuple(contract["choices"])})
+            lists = {name: tuple(contract[name]) for name in ("choices", "names")}
+            contract = AnswerContract(**{**contract, **lists})
         decisive = verifier.role == "outcome" and reply.body["decisive"]
         return _Ready(Prepared(payload=None, contract=contract, decisive=decisive), job)
 
@@ -203,9 +222,35 @@ class Runner:
             started = time.perf_counter()
             finding = _verify_inline(member, candidate, answer)
             return _stamp(member, finding, run_ms=(time.perf_counter() - started) * 1000)
+        started = time.perf_counter()
+        short = _verify_short(member, candidate, answer)
+        if short is not None:
+            return _stamp(member, short, run_ms=(time.perf_counter() - started) * 1000)
         job = Job(spec=member.job, candidate=candidate, answer=answer)
         reply = await self._pool.run(job, self._deadline_ms)
+        if "sandbox" in reply.body:
+            reply = await self._run_in_sandbox(member, job, reply)
         return _stamp(member, _read_reply(reply), wait_ms=reply.wait_ms, run_ms=reply.run_ms)
+
+    async def _run_in_sandbox(self, member: Member, job: Job, asked: Reply) -> Reply:
+        """Run what the verifier asked for, and let it conclude; only a sandboxed one may ask."""
+        if member.verifier.isolation != "sandbox":
+            return replace(asked, body={"fault": "not_a_finding"})
+        try:
+            report = await self._sandbox.run(asked.body["sandbox"], self._deadline_ms)
+        except SandboxUnavailable as missing:
+            fault = {"fault": "sandbox_unavailable", "error": str(missing)[:200]}
+            return replace(asked, body=fault)
+        except SandboxTimeout:
+            return replace(asked, fault="timeout", run_ms=self._deadline_ms)
+        except Exception as raised:  # a job that a plug-in made up
+            return replace(asked, body={"fault": "bad_job", "error": type(raised).__name__})
+        reply = await self._pool.run(replace(job, report=report.body), self._deadline_ms)
+        return replace(
+            reply,
+            wait_ms=asked.wait_ms + report.wait_ms + reply.wait_ms,
+            run_ms=asked.run_ms + report.run_ms + reply.run_ms,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,10 +260,50 @@ class _Ready:
     fault: str = ""
 
 
+def _by_behaviour(answer: Answer, panel: Panel, verdicts: Sequence[Verdict]) -> Answer:
+    """A program's vote key is what it did in the sandbox, where it ran, else its text."""
+    if answer.kind != "code" or answer.key is None:
+        return answer
+    for member, verdict in zip(panel.members, verdicts, strict=True):
+        did = verdict.evidence.get("behaviour")
+        if member.verifier.isolation == "sandbox" and isinstance(did, str) and did:
+            return replace(answer, key=f"behaviour:{did[:64]}")
+    return answer
+
+
 def _runs_inline(verifier: Verifier) -> bool:
     """Only built-in code that says so may run on the event loop."""
-    built_in = type(verifier).__module__.startswith("verifiers.")
-    return built_in and verifier.isolation == "inline"
+    return _is_built_in(verifier) and verifier.isolation == "inline"
+
+
+def _is_built_in(verifier: Verifier) -> bool:
+    return type(verifier).__module__.startswith("verifiers.")
+
+
+def _prepare_short(verifier: Verifier, options: Mapping[str, Any], check: Check) -> _Ready | None:
+    """Prepared here, with its job beside it for what only a worker may do."""
+    if not isinstance(verifier, Shortcut) or not _is_built_in(verifier):
+        return None
+    prepared = verifier.prepare_inline(options, check)
+    return None if prepared is None else _Ready(prepared, _job(verifier, options, check))
+
+
+def _verify_short(member: Member, candidate: Candidate, answer: Answer) -> Finding | None:
+    """The finding of a verifier that can tell without a worker, else None."""
+    if not isinstance(member.verifier, Shortcut) or member.prepared.payload is None:
+        return None
+    try:
+        found = member.verifier.verify_inline(member.prepared, candidate, answer)
+        return None if found is None else from_wire(to_wire(found))
+    except Exception as raised:
+        return _error("raised", error=type(raised).__name__)
+
+
+def _job(verifier: Verifier, options: Mapping[str, Any], check: Check) -> bytes:
+    try:
+        return pickle.dumps((verifier.name, options, check))
+    except RecursionError:
+        raise BadCheck("nested too deeply") from None
 
 
 def _prepare_inline(verifier: Verifier, options: Mapping[str, Any], check: Check) -> _Ready:

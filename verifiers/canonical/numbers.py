@@ -7,6 +7,7 @@ import unicodedata
 from fractions import Fraction
 
 from verifiers.canonical.cleaning import MAX_PHRASE_CHARS, NotCanonical, clean
+from verifiers.canonical.units import PercentPolicy, UnitPolicy, unit_name
 
 MAX_DIGITS = 1_000
 """Digits of one number, its exponent written out."""
@@ -30,6 +31,18 @@ def number_key(value: Fraction) -> str:
 
 def read_number(phrase: str) -> Fraction:
     """The one number that a short phrase commits to. Raises `NotCanonical`."""
+    return read_quantity(phrase)[0]
+
+
+def quantity_key(value: Fraction, unit: str) -> str:
+    """Key of a number with the unit that a policy keeps: `18.25`, `15 %`."""
+    return f"{number_key(value)} {unit}".rstrip()
+
+
+def read_quantity(
+    phrase: str, percent: PercentPolicy = "drop", units: UnitPolicy = "drop"
+) -> tuple[Fraction, str]:
+    """The one number of a short phrase, and its unit where the policy keeps it."""
     if len(phrase) > MAX_PHRASE_CHARS:
         raise NotCanonical("too_long")
     text = _plain(clean(phrase)).strip()
@@ -46,7 +59,7 @@ def read_number(phrase: str) -> Fraction:
     found = list(_NUMBER.finditer(text))
     if not found:
         raise NotCanonical("not_a_number")
-    values = {_value_of(text, match) for match in found}
+    values = {_quantity_of(text, match, percent, units) for match in found}
     if len(values) > 1:
         raise NotCanonical("ambiguous")
     return values.pop()
@@ -87,6 +100,7 @@ _MAGNITUDES = {
 _SYMBOL_AFTER = re.compile(
     r"(?:(?![mgslLhCFVW])[A-Za-z]| [knpqrtuvwxyzij]| ?(?:pi|π|sqrt|√))(?![A-Za-z])|[\^√}]"
 )
+_UNIT_AFTER = re.compile(r" ?(%|°|[A-Za-z]+(?:/[A-Za-z]+)?(?:\^?[23])?)")
 _OPERATOR_BEFORE = re.compile(r"[0-9)\]%°][ \t]*(?:[+*×·÷/^x]|-)[ \t]*[$€£¥]?$")
 _EXPLANATION = re.compile(
     r"\s+(?:because|since|as|so|which|where|when|if|but|for)\b|[.!?;](?:\s|$)|\n", re.IGNORECASE
@@ -136,6 +150,24 @@ def _value_of(text: str, match: re.Match[str]) -> Fraction:
     if magnitude is not None:
         value *= _MAGNITUDES[magnitude[1].lower()]
     return -value if _ends_in_sign(before.rstrip("$€£¥")) else value
+
+
+def _quantity_of(
+    text: str, match: re.Match[str], percent: PercentPolicy, units: UnitPolicy
+) -> tuple[Fraction, str]:
+    value = _value_of(text, match)
+    if percent == units == "drop":
+        return value, ""
+    before, after = text[: match.start()].rstrip("- "), text[match.end() :]
+    magnitude = _MAGNITUDE.match(after)
+    after = after[magnitude.end() :] if magnitude is not None else after
+    told = _UNIT_AFTER.match(after)
+    unit = unit_name(told[1] if told is not None else before[-1:] if before[-1:] in "$€£" else "")
+    if unit == "%":
+        if percent == "ratio":
+            return value / 100, ""
+        return value, "%" if percent == "keep" else ""
+    return value, unit if units == "keep" else ""
 
 
 def _ends_in_sign(before: str) -> bool:

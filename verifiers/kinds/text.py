@@ -24,6 +24,8 @@ from verifiers.base import (
     register,
 )
 from verifiers.canonical import NotCanonical, text_key
+from verifiers.extract import known_rules
+from verifiers.places import read_rule
 
 MAX_REFERENCES = 100
 
@@ -36,13 +38,15 @@ class Text:
     isolation: ClassVar[Isolation] = "inline"
     options: ClassVar[Mapping[str, str]] = {
         "reference": "The right text, or a list of accepted ones; without it nothing is proven.",
+        "extract": "The rule that finds the answer. Default: `auto`, all of them in their order.",
     }
 
     def detect(self, check: Check) -> None:
         return None
 
     def prepare(self, options: Mapping[str, Any], check: Check) -> Prepared:
-        contract = AnswerContract(kind="text")
+        rule = read_rule(options.get("extract", "auto"), known_rules("text"))
+        contract = AnswerContract(kind="text", rule=rule)
         reference = options.get("reference")
         if reference is None:
             return Prepared(payload=None, contract=contract)

@@ -1,0 +1,90 @@
+"""Text → tokens: LaTeX, plain spellings and Unicode signs become one alphabet."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from verifiers.algebra.limits import Limits, NotMath, refuse_bombs
+from verifiers.algebra.vocabulary import SAME, SAME_MARKS, SIGNS
+from verifiers.canonical.cleaning import clean
+
+
+def translate(text: str) -> str:
+    """The text in ASCII LaTeX; superscripts before NFKC would make `x²` an `x2`."""
+    if not text.isascii():
+        text = _SUPERSCRIPT.sub(lambda run: f"^{{{run[0].translate(_RAISED)}}}", text)
+        text = "".join(SIGNS.get(char, char) for char in text)
+    text = clean(text).replace("⁄", "/").strip().rstrip(".").strip()
+    for left, right in (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")):
+        inside = text[len(left) : -len(right)]
+        if text.startswith(left) and text.endswith(right) and len(text) > len(left + right):
+            if left[0] == "$" and "$" in inside:
+                continue
+            text = inside.strip().rstrip(".")
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    kind: str
+    text: str
+    spaced: bool
+    """White space stood before it."""
+
+
+def read_tokens(text: str, limits: Limits) -> list[Token]:
+    """The tokens of a whole answer, refused by its size and nesting before."""
+    if len(text) > limits.chars:
+        raise NotMath("too_complex")
+    text = translate(text)
+    refuse_bombs(text, limits)
+    found, at, spaced, depth = [], 0, False, 0
+    while at < len(text):
+        match = (_TOKEN_INSIDE if depth else _TOKEN).match(text, at)
+        if match is None:
+            raise NotMath("unparsable")
+        at, kind, raw = match.end(), match.lastgroup or "", match[0]
+        if kind == "space":
+            spaced = True
+            continue
+        if kind == "mark":
+            depth = max(0, depth + (raw in ("(", "[", "\\{")) - (raw in (")", "]", "\\}")))
+        kind = "word" if kind == "letters" else kind
+        found.append(Token(kind, _plain_name(kind, raw, match), spaced))
+        spaced = False
+    return found
+
+
+def _plain_name(kind: str, raw: str, match: re.Match[str]) -> str:
+    if kind == "command":
+        name = raw[1:]
+        return SAME.get(name, name)
+    if kind == "text":
+        return match["inside"].strip()
+    if kind == "word":
+        return match["word"] or raw
+    if kind == "environment":
+        return re.sub(r"\s", "", raw)
+    return SAME_MARKS.get(raw, raw)
+
+
+_SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+")
+_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n")
+_GROUP = r"(?:\{{,\}}|,\\!\s*|\\,{comma})"
+_TOKENS = (
+    r"(?P<space>(?:\s|~|\\[,;:!> ]|\\q?quad(?![A-Za-z])"
+    r"|\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits)(?![A-Za-z])\.?)+)"
+    r"|(?P<number>[0-9]*\.[0-9]*\\overline\{{[0-9]+\}}"
+    r"|[0-9]{{1,3}}(?:{group}[0-9]{{3}})+(?![0-9])(?:\.[0-9]+)?"
+    r"|(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][-+]?[0-9]{{1,3}}(?![A-Za-z0-9]))?)"
+    r"|\\(?:text|mbox|textbf|textit|textrm|textnormal)\s*\{{(?P<text>(?P<inside>[^{{}}\\$]*))\}}"
+    r"|\\(?:mathrm|mathbf|mathit|operatorname)\s*\{{(?P<word>[A-Za-z]+)\}}"
+    r"|(?P<environment>\\(?:begin|end)\s*\{{[pb]?matrix\}})"
+    r"|(?P<command>\\[A-Za-z]+)"
+    r"|(?P<mark>\\[{{}}%$|\\]|<=|>=|!=|\*\*|[-+*/^_=<>,;!|&%()\[\]$°])"
+    r"|(?P<brace>[{{}}])"
+    r"|(?P<letters>[A-Za-z]+)"
+)
+_TOKEN = re.compile(_TOKENS.format(group=_GROUP.format(comma="|,")))
+_TOKEN_INSIDE = re.compile(_TOKENS.format(group=_GROUP.format(comma="")))
