@@ -8,7 +8,7 @@ This module holds values and the registry only; it does no I/O and starts no pro
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
@@ -189,6 +189,8 @@ class Verdict:
     reason: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)
     steps: tuple[float, ...] | None = None
+    hidden: bool = False
+    """True when the client may not learn which verifier this was."""
     wait_ms: float = 0.0
     """Time until a worker took the job; not part of the deadline."""
     run_ms: float = 0.0
@@ -224,6 +226,41 @@ class SandboxVerifier(Protocol):
         report: Mapping[str, Any],
     ) -> Finding:
         """Judge by what the runs of the job came to."""
+        ...
+
+
+class Ask(Protocol):
+    """Asks a model; handed to the runner by whoever has one.
+
+    Returns its text, which follows the JSON Schema `schema` as far as the server keeps to it. May
+    raise anything.
+    """
+
+    async def __call__(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        schema: Mapping[str, Any],
+        max_tokens: int,
+    ) -> str: ...
+
+
+class RemoteVerifier(Protocol):
+    """What a built-in verifier with isolation `remote` has beside the rest of the contract."""
+
+    async def consult(
+        self, prepared: Prepared, candidate: Candidate, answer: Answer, ask: Ask | None
+    ) -> Finding:
+        """Judge with the help of a model; `ask` is None when there is none."""
+        ...
+
+
+@runtime_checkable
+class Watchable(Protocol):
+    """A verifier that knows answers which it must never pass."""
+
+    def canaries(self, prepared: Prepared) -> Sequence[Candidate]:
+        """Candidates that are wrong whatever the options say; none when there is no such."""
         ...
 
 

@@ -19,9 +19,17 @@ import struct
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
-from verifiers.base import BadCheck, Prepared, UnknownVerifier, Verifier, get_verifier
+from verifiers.base import (
+    BadCheck,
+    Prepared,
+    SandboxJob,
+    SandboxVerifier,
+    UnknownVerifier,
+    Verifier,
+    get_verifier,
+)
 from verifiers.findings import BadFinding, from_wire, to_wire
 
 FRAME = struct.Struct(">I")
@@ -80,7 +88,13 @@ def _do(job: Mapping[str, Any], kept: dict[bytes, _Ready]) -> dict[str, Any]:
             "contract": asdict(contract) if contract is not None else None,
             "decisive": ready.prepared.decisive is True,
         }
-    found = ready.verifier.verify(ready.prepared, job["candidate"], job["answer"])
+    if job["report"] is not None:
+        conclude = cast(SandboxVerifier, ready.verifier).conclude
+        found: object = conclude(ready.prepared, job["candidate"], job["answer"], job["report"])
+    else:
+        found = ready.verifier.verify(ready.prepared, job["candidate"], job["answer"])
+    if isinstance(found, SandboxJob):
+        return {"sandbox": asdict(found)}
     try:
         return {"finding": to_wire(from_wire(to_wire(found)))}
     except BadFinding as refused:

@@ -48,6 +48,8 @@ class Job:
     candidate: Candidate | None = None
     """None asks only to prepare."""
     answer: Answer | None = None
+    report: Mapping[str, Any] | None = None
+    """What the sandbox said, for a verifier that asked for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,6 +241,7 @@ class _Worker:
                 "spec": job.spec,
                 "candidate": job.candidate,
                 "answer": job.answer,
+                "report": job.report,
             }
         )
 
