@@ -160,13 +160,13 @@ def _check_steps(least: int, text: str) -> None:
 
 def _numbered_steps(text: str) -> list[str]:
     """The contents of steps 1, 2, 3, … in order; a list that starts again does not go on."""
-    starts = []
+    starts: list[re.Match[str]] = []
     for found in _STEP.finditer(text):
         number = found[1] or found[2]
         if int(number) == len(starts) + 1:
             starts.append(found)
-    ends = [found.start() for found in starts[1:]] + [len(text)]
-    return [text[found.end() : end] for found, end in zip(starts, ends, strict=True)]
+    ends = [*(found.start() for found in starts[1:]), len(text)]
+    return [text[found.end() : end] for found, end in zip(starts, ends, strict=False)]
 
 
 def _gist(step: str) -> frozenset[str]:
@@ -175,16 +175,25 @@ def _gist(step: str) -> frozenset[str]:
 
 
 def _check_scratchpad(form: Form, text: str) -> None:
-    found = _SCRATCHPAD.search(text)
-    if found is None:
+    inside = _scratchpad(text)
+    if inside is None:
         raise _Unfit("scratchpad_missing")
-    words = _WORD.findall(found[2].casefold())
+    words = _WORD.findall(inside.casefold())
     runs = {tuple(words[at : at + RUN]) for at in range(len(words) - RUN + 1)}
     distinct = min(len(words), len(runs) + RUN - 1)
     if form.min_scratchpad is not None and distinct < form.min_scratchpad:
         raise _Unfit("scratchpad_too_short", words=len(words), distinct=distinct)
     if form.max_scratchpad is not None and len(words) > form.max_scratchpad:
         raise _Unfit("scratchpad_too_long", words=len(words))
+
+
+def _scratchpad(text: str) -> str | None:
+    """What stands between the first thinking tag and its end."""
+    opened = _SCRATCHPAD.search(text)
+    if opened is None:
+        return None
+    end = text.find(f"</{opened[1]}>", opened.end())
+    return None if end < 0 else text[opened.end() : end]
 
 
 def _has_content(text: str) -> bool:
@@ -227,10 +236,9 @@ _TAG = re.compile(r"</?[A-Za-z_][A-Za-z0-9_-]{0,40}>")
 _TAG_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}")
 _WORD = re.compile(r"[^\W_]+(?:[.,][0-9]+)*|[-+*/=<>^%×÷±√]")
 _STEP = re.compile(
-    r"^[ \t>*_#-]{0,12}(?:step[ \t]+(\d{1,4})[*_]{0,3}[ \t]*[:.)–—-]?|(\d{1,4})[.)](?=\s))",
+    r"^[ \t>*_#-]{0,12}(?:<\w{1,40}>[ \t]{0,8})?"
+    r"(?:step[ \t]+(\d{1,4})[*_]{0,3}[ \t]{0,8}[:.)–—-]?|(\d{1,4})[.)](?=\s))",
     re.IGNORECASE | re.MULTILINE,
 )
-_SCRATCHPAD = re.compile(
-    r"<(think|thinking|reasoning|scratchpad)>(.*?)</\1>", re.DOTALL | re.IGNORECASE
-)
+_SCRATCHPAD = re.compile(r"<(think|thinking|reasoning|scratchpad)>")
 _EMPTY_WORDS = frozenset(("step", "the", "a", "an", "then", "next", "now", "so", "and"))
