@@ -16,26 +16,32 @@ import json
 import logging
 import math
 import pickle
+import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from verifiers.base import (
     Answer,
     AnswerContract,
+    Ask,
     BadCheck,
     Candidate,
     Check,
     Finding,
     Prepared,
+    RemoteVerifier,
     Shortcut,
     Status,
+    ToolCall,
     Verdict,
     Verifier,
     VerifierSpec,
+    Watchable,
     get_verifier,
 )
+from verifiers.canaries import CanaryWatch, OnCanary, Watched
 from verifiers.compose import compose_reward
 from verifiers.extract import extract_answer
 from verifiers.findings import BadFinding, from_wire, to_wire
@@ -54,6 +60,9 @@ MAX_CANDIDATE_CHARS = 1_000_000
 """Text and tool arguments of a candidate; more is not judged."""
 WEIGHT = "weight"
 """The option that every verifier knows: its share of the reward among graded verifiers."""
+HIDDEN = "hidden"
+"""The option that every verifier knows: the reply counts it and does not name it."""
+MAX_CANARIES = 8
 
 _NO_CONTRACT = AnswerContract()
 
@@ -72,6 +81,16 @@ class Member:
     """Pickled (name, options, check) for a worker; None when it runs inline."""
     fault: str = ""
     """Why it could not be prepared, through no fault of the client; its verdicts are `error`."""
+    hidden: bool = False
+    """True when the client may not learn which verifier this is."""
+    canaries: tuple[Candidate, ...] = ()
+    """Candidates that must not pass."""
+
+    @property
+    def watch_key(self) -> str:
+        """What a passed canary puts out of use: the verifier, or a judge with this rubric."""
+        own = f"/{self.config_hash}" if self.verifier.role == "judge" else ""
+        return f"{self.verifier.name}/{self.verifier.version}{own}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,11 +133,24 @@ class Runner:
         workers: int = 2,
         plugins: Sequence[str] = (),
         sandbox: Mode = "on",
+        ask: Ask | None = None,
+        ask_deadline_ms: float = 30_000,
+        min_covered: float = 0.0,
+        canary_rate: float = 0.0,
+        rng: random.Random | None = None,
+        on_canary: OnCanary | None = None,
     ) -> None:
         """`plugins` are modules that register verifiers; they are judged in workers only.
 
         `sandbox="unsafe"` runs code of models with all rights of this process, and says so loudly.
+        `ask` reaches the model of the judges, within `ask_deadline_ms` a verdict. `min_covered` is
+        the share of the weight that a reward needs. `canary_rate` is how often, in 0..1, a verdict
+        is accompanied by that of a known-bad answer.
         """
+        self._ask = ask
+        self._ask_deadline_ms = ask_deadline_ms
+        self._min_covered = min_covered
+        self._watch = CanaryWatch(rate=canary_rate, rng=rng or random.Random(), on_canary=on_canary)
         self._deadline_ms = deadline_ms
         self._pool = WorkerPool(size=workers, plugins=plugins)
         self._sandbox: Engine = LandlockEngine(size=workers, mode=sandbox)
@@ -129,6 +161,11 @@ class Runner:
     def worker_pids(self) -> tuple[int, ...]:
         """Process ids of the living workers; empty until one was needed."""
         return self._pool.pids
+
+    @property
+    def out_of_use(self) -> Mapping[str, Watched]:
+        """The verifiers that passed a canary, each with the interval that is in doubt."""
+        return self._watch.out()
 
     async def start(self) -> None:
         """Nothing is started before it is needed: an idle gateway has no workers."""
@@ -141,6 +178,11 @@ class Runner:
     async def prepare(self, specs: Sequence[VerifierSpec], check: Check) -> Panel:
         """Make the verifiers ready. Raises `BadCheck` with the full path in `param`."""
         return Panel(members=tuple([await self._prepare(spec, check) for spec in specs]))
+
+    async def prepare_drawn(self, specs: Sequence[VerifierSpec], check: Check) -> Panel:
+        """The same for verifiers that the operator chose: one that does not fit the request is a
+        member whose verdicts are errors, because the client can do nothing about it."""
+        return Panel(members=tuple([await self._prepare_anyway(spec, check) for spec in specs]))
 
     async def judge(self, panel: Panel, contract: AnswerContract, candidate: Candidate) -> Judged:
         """Extract the answer and let every member judge. Never raises for what a model wrote.
@@ -157,11 +199,12 @@ class Runner:
                 answers[own] = extract_answer(candidate, own)
         verdicts = await asyncio.gather(
             *(
-                self._verdict(m, candidate, answers[m.prepared.contract or _NO_CONTRACT])
+                self._watched(m, candidate, answers[m.prepared.contract or _NO_CONTRACT])
                 for m in panel.members
             )
         )
-        reward = compose_reward(verdicts, [member.weight for member in panel.members])
+        weights = [member.weight for member in panel.members]
+        reward = compose_reward(verdicts, weights, min_covered=self._min_covered)
         answer = _by_behaviour(answers[contract], panel, verdicts)
         return Judged(answer=answer, verdicts=tuple(verdicts), reward=reward)
 
@@ -169,10 +212,10 @@ class Runner:
         try:
             verifier = get_verifier(spec.use)
             options = dict(spec.options)
-            weight = _read_weight(options)
+            weight, hidden = _read_weight(options), _read_hidden(options)
             _refuse_unknown(options, verifier)
             config_hash = _hash(spec.options)
-            if _runs_inline(verifier):
+            if _runs_inline(verifier) or _runs_remote(verifier):
                 ready = _prepare_inline(verifier, options, check)
             elif (short := _prepare_short(verifier, options, check)) is not None:
                 ready = short
@@ -190,7 +233,23 @@ class Runner:
             weight=weight,
             job=ready.job,
             fault=ready.fault,
+            hidden=hidden,
+            canaries=ready.canaries,
         )
+
+    async def _prepare_anyway(self, spec: VerifierSpec, check: Check) -> Member:
+        try:
+            return await self._prepare(spec, check)
+        except BadCheck as bad:
+            log.warning("verifier '%s' of %s does not fit: %s", spec.use, spec.param, bad.message)
+            return Member(
+                verifier=get_verifier(spec.use),
+                prepared=Prepared(payload=None),
+                spec=spec,
+                config_hash=_hash(spec.options),
+                fault="does_not_fit",
+                hidden=spec.options.get(HIDDEN) is True,
+            )
 
     async def _prepare_in_worker(
         self, verifier: Verifier, options: Mapping[str, Any], check: Check
@@ -210,7 +269,31 @@ class Runner:
             lists = {name: tuple(contract[name]) for name in ("choices", "names")}
             contract = AnswerContract(**{**contract, **lists})
         decisive = verifier.role == "outcome" and reply.body["decisive"]
-        return _Ready(Prepared(payload=None, contract=contract, decisive=decisive), job)
+        prepared = Prepared(payload=None, contract=contract, decisive=decisive)
+        return _Ready(prepared, job, canaries=_read_canaries(reply.body.get("canaries")))
+
+    async def _watched(self, member: Member, candidate: Candidate, answer: Answer) -> Verdict:
+        """The verdict, beside that of a canary when it is time for one."""
+        key, name = member.watch_key, member.verifier.name
+        if not member.canaries or member.fault:
+            return await self._verdict(member, candidate, answer)
+        if not self._watch.is_out(key) and self._watch.is_due():
+            canary = member.canaries[self._watch.pick(len(member.canaries))]
+            contract = member.prepared.contract or _NO_CONTRACT
+            verdict, known = await asyncio.gather(
+                self._verdict(member, candidate, answer),
+                self._verdict(member, canary, extract_answer(canary, contract)),
+            )
+            if known.status is Status.PASS:
+                self._watch.passed(key, name)
+            elif known.status is Status.FAIL:
+                self._watch.caught(key, name)
+        elif not self._watch.is_out(key):
+            verdict = await self._verdict(member, candidate, answer)
+        if self._watch.is_out(key):
+            return _stamp(member, _error("canary_passed"))
+        self._watch.count(key)
+        return verdict
 
     async def _verdict(self, member: Member, candidate: Candidate, answer: Answer) -> Verdict:
         if member.fault:
@@ -218,6 +301,8 @@ class Runner:
         size = len(candidate.text) + sum(len(call.arguments) for call in candidate.tool_calls)
         if size > MAX_CANDIDATE_CHARS:
             return _stamp(member, _error("candidate_too_large"))
+        if _runs_remote(member.verifier):
+            return await self._consult(member, candidate, answer)
         if member.job is None:
             started = time.perf_counter()
             finding = _verify_inline(member, candidate, answer)
@@ -231,6 +316,22 @@ class Runner:
         if "sandbox" in reply.body:
             reply = await self._run_in_sandbox(member, job, reply)
         return _stamp(member, _read_reply(reply), wait_ms=reply.wait_ms, run_ms=reply.run_ms)
+
+    async def _consult(self, member: Member, candidate: Candidate, answer: Answer) -> Verdict:
+        """Let a verifier judge that asks a model."""
+        started = time.perf_counter()
+        verifier = cast(RemoteVerifier, member.verifier)
+        try:
+            async with asyncio.timeout(self._ask_deadline_ms / 1000):
+                found = await verifier.consult(member.prepared, candidate, answer, self._ask)
+            finding = from_wire(to_wire(found))
+        except TimeoutError:
+            finding = _error("timeout")
+        except BadFinding as refused:
+            finding = _error(refused.reason)
+        except Exception as raised:
+            finding = _error("raised", error=type(raised).__name__)
+        return _stamp(member, finding, run_ms=(time.perf_counter() - started) * 1000)
 
     async def _run_in_sandbox(self, member: Member, job: Job, asked: Reply) -> Reply:
         """Run what the verifier asked for, and let it conclude; only a sandboxed one may ask."""
@@ -258,6 +359,7 @@ class _Ready:
     prepared: Prepared
     job: bytes | None = None
     fault: str = ""
+    canaries: tuple[Candidate, ...] = ()
 
 
 def _by_behaviour(answer: Answer, panel: Panel, verdicts: Sequence[Verdict]) -> Answer:
@@ -276,6 +378,11 @@ def _runs_inline(verifier: Verifier) -> bool:
     return _is_built_in(verifier) and verifier.isolation == "inline"
 
 
+def _runs_remote(verifier: Verifier) -> bool:
+    """Only built-in code may wait for a model on the event loop."""
+    return _is_built_in(verifier) and verifier.isolation == "remote"
+
+
 def _is_built_in(verifier: Verifier) -> bool:
     return type(verifier).__module__.startswith("verifiers.")
 
@@ -285,7 +392,10 @@ def _prepare_short(verifier: Verifier, options: Mapping[str, Any], check: Check)
     if not isinstance(verifier, Shortcut) or not _is_built_in(verifier):
         return None
     prepared = verifier.prepare_inline(options, check)
-    return None if prepared is None else _Ready(prepared, _job(verifier, options, check))
+    if prepared is None:
+        return None
+    job = _job(verifier, options, check)
+    return _Ready(prepared, job, canaries=_canaries_of(verifier, prepared))
 
 
 def _verify_short(member: Member, candidate: Candidate, answer: Answer) -> Finding | None:
@@ -308,11 +418,30 @@ def _job(verifier: Verifier, options: Mapping[str, Any], check: Check) -> bytes:
 
 def _prepare_inline(verifier: Verifier, options: Mapping[str, Any], check: Check) -> _Ready:
     try:
-        return _Ready(verifier.prepare(options, check))
+        prepared = verifier.prepare(options, check)
+        return _Ready(prepared, canaries=_canaries_of(verifier, prepared))
     except BadCheck:
         raise
     except Exception as raised:
         return _Ready(Prepared(payload=None), fault=f"raised {type(raised).__name__}")
+
+
+def _canaries_of(verifier: Verifier, prepared: Prepared) -> tuple[Candidate, ...]:
+    if not isinstance(verifier, Watchable):
+        return ()
+    return tuple(verifier.canaries(prepared))[:MAX_CANARIES]
+
+
+def _read_canaries(sent: object) -> tuple[Candidate, ...]:
+    """The canaries of a worker's reply; what is none is left out."""
+    found = []
+    for each in sent if isinstance(sent, list) else ():
+        try:
+            calls = tuple(ToolCall(**call) for call in each["tool_calls"])
+            found.append(Candidate(text=str(each["text"]), tool_calls=calls))
+        except (TypeError, KeyError):
+            log.warning("a worker sent a canary that is no candidate")
+    return tuple(found[:MAX_CANARIES])
 
 
 def _verify_inline(member: Member, candidate: Candidate, answer: Answer) -> Finding:
@@ -358,6 +487,7 @@ def _stamp(
         reason=finding.reason,
         evidence=finding.evidence,
         steps=finding.steps,
+        hidden=member.hidden,
         wait_ms=wait_ms,
         run_ms=run_ms,
     )
@@ -373,7 +503,7 @@ def _with_path(bad: BadCheck, spec: VerifierSpec) -> BadCheck:
 def _refuse_unknown(options: Mapping[str, Any], verifier: Verifier) -> None:
     for option in options:
         if option not in verifier.options:
-            known = (*verifier.options, WEIGHT)
+            known = (*verifier.options, WEIGHT, HIDDEN)
             near = difflib.get_close_matches(str(option), known, n=1)
             hint = f"did you mean '{near[0]}'? " if near else ""
             raise BadCheck(
@@ -390,6 +520,30 @@ def _read_weight(options: dict[str, Any]) -> float:
     if not number or not 0 < weight <= 1_000_000 or not math.isfinite(weight):
         raise BadCheck(f"a weight is a number over 0, got {weight!r:.40}", param=WEIGHT)
     return float(weight)
+
+
+def _read_hidden(options: dict[str, Any]) -> bool:
+    """Take out of the options whether the client may know of this verifier."""
+    hidden = options.pop(HIDDEN, False)
+    if not isinstance(hidden, bool):
+        raise BadCheck(f"hidden is true or false, got {hidden!r:.40}", param=HIDDEN)
+    return hidden
+
+
+def check_spec(spec: VerifierSpec) -> None:
+    """Whether a spec of the settings can be meant at all. Raises `BadCheck` with the full path.
+
+    Its options are read when a request comes, because they may refer to it.
+    """
+    try:
+        verifier = get_verifier(spec.use)
+        options = dict(spec.options)
+        _read_weight(options)
+        _read_hidden(options)
+        _refuse_unknown(options, verifier)
+        _hash(spec.options)
+    except BadCheck as bad:
+        raise _with_path(bad, spec) from None
 
 
 def _hash(options: Mapping[str, Any]) -> str:
