@@ -7,15 +7,18 @@ forges an answer here has merely chosen what his function returns.
 
 from __future__ import annotations
 
+import _operator as operator
 import io
-import operator
 import sys
 import types
-from collections.abc import Callable
-from typing import Any
 
 from verifiers.sandbox.pipes import Closed, receive_value, send
 from verifiers.sandbox.values import Handle, NotPlain, dumps
+
+TYPE_CHECKING = False  # `typing` costs 12 ms, more than the start of the interpreter
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 MODULE = "solution"
 MAX_OUTPUT_CHARS = 2**20

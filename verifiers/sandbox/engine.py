@@ -19,7 +19,7 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -79,8 +79,18 @@ class Engine(Protocol):
 class LandlockEngine:
     """Processes locked down by Landlock, seccomp and limits; needs no privilege and no helper."""
 
-    def __init__(self, *, size: int = 2, mode: Mode = "on") -> None:
+    def __init__(
+        self,
+        *,
+        size: int = 2,
+        mode: Mode = "on",
+        ruleset: Callable[[], int] = make_ruleset,
+        system_calls: Callable[[], bytes] = sandbox_filter,
+    ) -> None:
+        """`ruleset` and `system_calls` say what the kernel shall refuse; the self-test judges."""
         self._mode = mode
+        self._make_ruleset = ruleset
+        self._make_filter = system_calls
         self._places = asyncio.Semaphore(size)
         self._spare: list[_Process] = []
         self._live: set[_Process] = set()
@@ -156,8 +166,8 @@ class LandlockEngine:
     async def _find_fault(self) -> str:
         try:
             if self._ruleset < 0:
-                self._filter = sandbox_filter()
-                self._ruleset = make_ruleset()
+                self._filter = self._make_filter()
+                self._ruleset = self._make_ruleset()
                 self._capabilities = 0 if library_is_public() else CAP_DAC_READ_SEARCH
             async with asyncio.timeout(START_S):
                 through = await self.self_test()
@@ -192,7 +202,6 @@ class LandlockEngine:
             await tester.hand_over(self._common(told), fds)
             for link in links:
                 link.close_tester_ends()
-            self._refill()
             waiting = links[1:]
             while (said := await tester.receive()) == "again" and waiting:
                 await self._start_candidate(job, waiting.pop(0), limit_s, used)
@@ -202,6 +211,7 @@ class LandlockEngine:
                 self._discard(process)
             for link in links:
                 link.close()
+            self._refill()
 
     async def _start_candidate(
         self, job: Mapping[str, Any], link: _Link, limit_s: float, used: list[_Process]
