@@ -153,6 +153,7 @@ class Runner:
         self._watch = CanaryWatch(rate=canary_rate, rng=rng or random.Random(), on_canary=on_canary)
         self._deadline_ms = deadline_ms
         self._pool = WorkerPool(size=workers, plugins=plugins)
+        self._turn = asyncio.Lock()
         self._sandbox: Engine = LandlockEngine(size=workers, mode=sandbox)
         for module in ("verifiers", *plugins):
             importlib.import_module(module)
@@ -166,6 +167,11 @@ class Runner:
     def out_of_use(self) -> Mapping[str, Watched]:
         """The verifiers that passed a canary, each with the interval that is in doubt."""
         return self._watch.out()
+
+    @property
+    def sandbox_pids(self) -> tuple[int, ...]:
+        """Process ids of what runs, or waits, in the sandbox; empty until code was judged."""
+        return self._sandbox.pids
 
     async def start(self) -> None:
         """Nothing is started before it is needed: an idle gateway has no workers."""
@@ -190,13 +196,14 @@ class Runner:
         A candidate that never ended (`finish_reason` None) is not judged; one that was cut by the
         token limit is.
         """
-        answers = {contract: extract_answer(candidate, contract)}
-        if candidate.finish_reason is None:
-            return Judged(answer=answers[contract])
-        for member in panel.members:
-            own = member.prepared.contract or _NO_CONTRACT
-            if own not in answers:
-                answers[own] = extract_answer(candidate, own)
+        async with self._turn:  # so that the loop turns between long texts that arrive together
+            answers = {contract: extract_answer(candidate, contract)}
+            if candidate.finish_reason is None:
+                return Judged(answer=answers[contract])
+            for member in panel.members:
+                own = member.prepared.contract or _NO_CONTRACT
+                if own not in answers:
+                    answers[own] = extract_answer(candidate, own)
         verdicts = await asyncio.gather(
             *(
                 self._watched(m, candidate, answers[m.prepared.contract or _NO_CONTRACT])
@@ -215,8 +222,10 @@ class Runner:
             weight, hidden = _read_weight(options), _read_hidden(options)
             _refuse_unknown(options, verifier)
             config_hash = _hash(spec.options)
-            if _runs_inline(verifier) or _runs_remote(verifier):
+            if _runs_inline(verifier):
                 ready = _prepare_inline(verifier, options, check)
+            elif _runs_remote(verifier):
+                ready = await asyncio.to_thread(_prepare_inline, verifier, options, check)
             elif (short := _prepare_short(verifier, options, check)) is not None:
                 ready = short
             else:
