@@ -99,6 +99,10 @@ class Panel:
 
     members: tuple[Member, ...] = ()
 
+    def joined(self, other: Panel) -> Panel:
+        """Both together, in this order."""
+        return Panel(members=(*self.members, *other.members))
+
     @property
     def contract(self) -> AnswerContract | None:
         """What to vote on: by a decisive member, else an outcome member, else any; or None."""

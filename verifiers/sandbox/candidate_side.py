@@ -108,7 +108,8 @@ class _Side:
         output = _Capped()
         before = sys.stdin, sys.stdout
         sys.stdin = io.TextIOWrapper(io.BytesIO(typed.encode()), encoding="utf-8")
-        sys.stdout = io.TextIOWrapper(output, encoding="utf-8", write_through=True)
+        writer = io.TextIOWrapper(output, encoding="utf-8", write_through=True)
+        sys.stdout = writer
         try:
             exec(compile(source, "<answer>", "exec"), module.__dict__)
         except SystemExit:
@@ -116,6 +117,7 @@ class _Side:
         finally:
             sys.stdin, sys.stdout = before
         written = output.getvalue().decode("utf-8", "replace")
+        writer.detach()
         return ["value", [written, [] if written.strip() else _named(module)]]
 
 

@@ -71,6 +71,9 @@ class Report:
 class Engine(Protocol):
     """Runs a job (`verifiers.base.SandboxJob` as a mapping) where it can do no harm."""
 
+    @property
+    def pids(self) -> tuple[int, ...]: ...
+
     async def run(self, job: Mapping[str, Any], deadline_ms: float) -> Report: ...
 
     async def close(self) -> None: ...
