@@ -30,6 +30,7 @@ from app.voting.stop import Stop, next_step, settled_by
 from app.voting.tally import tally_votes
 from verifiers.base import Answer, BadCheck, Candidate, Check, VerifierSpec, detect_specs
 from verifiers.extract import EXTRACTOR_VERSION, extract_answer, guess_contract, unfence_json
+from verifiers.rotation import Pool, choose
 from verifiers.run import Panel, Runner
 
 log = logging.getLogger("verivote.gateway")
@@ -51,6 +52,8 @@ class Rim:
     runner: Runner
     cache: Cache
     store: Store
+    pools: tuple[Pool, ...] = ()
+    """Verifiers of which some look at each request."""
     clock: Callable[[], float] = time.time
     """Unix time in seconds."""
 
@@ -74,9 +77,13 @@ async def open_task(task: Task, rim: Rim) -> Opened:
         panel = await rim.runner.prepare(_wanted_specs(task, check), check)
     except BadCheck as bad:
         raise RequestError(bad.message, param=bad.param or None) from None
+    contract = panel.contract or guess_contract(check.prompt, check.system)
+    if task.options.mode != "off":
+        drawn = choose(rim.pools, contract.kind, task.trace_id)
+        panel = panel.joined(await rim.runner.prepare_drawn(drawn, check))
     plan = make_plan(
         task,
-        contract=panel.contract or guess_contract(check.prompt, check.system),
+        contract=contract,
         verifiers=_refs(panel),
         policy=task.upstream_model or await rim.engines[task.engine].model_for(task.alias),
         defaults=rim.settings.defaults,
@@ -277,6 +284,7 @@ def _refs(panel: Panel) -> tuple[VerifierRef, ...]:
             role=member.verifier.role,
             decisive=member.prepared.decisive,
             source=member.spec.source,
+            hidden=member.hidden,
         )
         for member in panel.members
     )

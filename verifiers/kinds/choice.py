@@ -6,7 +6,7 @@ names no label, or several, and abstains on the rest.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from verifiers.base import (
@@ -73,6 +73,14 @@ class Choice:
         if answer.key == prepared.payload:
             return Finding(status=Status.PASS, reason="equal", evidence=evidence)
         return Finding(status=Status.FAIL, reason="different", evidence=evidence)
+
+    def canaries(self, prepared: Prepared) -> Sequence[Candidate]:
+        """The other labels."""
+        contract = prepared.contract
+        if prepared.payload is None or contract is None:
+            return ()
+        others = (label for label in contract.choices if label != prepared.payload)
+        return tuple(Candidate(text=f"Answer: {label}") for label in others)
 
 
 def _read_choices(options: Mapping[str, Any], check: Check) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ and backreferences are refused. JSON inside a code fence is a fail.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from verifiers.base import (
@@ -73,6 +73,10 @@ class JsonSchema:
         if fault is not None:
             return Finding(status=Status.FAIL, reason="schema_mismatch", evidence=fault)
         return Finding(status=Status.PASS, reason="matches_schema")
+
+    def canaries(self, prepared: Prepared) -> Sequence[Candidate]:
+        """Texts that are no JSON, whatever the schema."""
+        return (Candidate(text="{"), Candidate(text='{"a": 1, "a": 2}'))
 
 
 def _requested_schema(check: Check) -> Any:

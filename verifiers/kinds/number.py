@@ -7,7 +7,7 @@ It compares values; units and currencies only where `units` says so (verifiers/c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, ClassVar
@@ -25,7 +25,7 @@ from verifiers.base import (
     Status,
     register,
 )
-from verifiers.canonical import NotCanonical, quantity_key, read_quantity
+from verifiers.canonical import NotCanonical, number_key, quantity_key, read_quantity
 from verifiers.extract import known_rules
 from verifiers.places import read_rule
 
@@ -89,6 +89,14 @@ class Number:
         if abs(Fraction(value) - wanted.reference) <= wanted.tolerance:
             return Finding(status=Status.PASS, reason="equal", evidence=evidence)
         return Finding(status=Status.FAIL, reason="different", evidence=evidence)
+
+    def canaries(self, prepared: Prepared) -> Sequence[Candidate]:
+        """A number just out of reach of the reference."""
+        wanted: Wanted | None = prepared.payload
+        if wanted is None:
+            return ()
+        wrong = number_key(wanted.reference + wanted.tolerance + 1)
+        return (Candidate(text=f"Answer: {wrong}"), Candidate(text=f"\\boxed{{{wrong}}}"))
 
 
 def _choose(options: Mapping[str, Any], name: str, known: tuple[str, ...]) -> Any:

@@ -7,7 +7,7 @@ answer and abstains on the rest. It knows no synonyms and never looks for a part
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from verifiers.base import (
@@ -65,6 +65,15 @@ class Text:
         if answer.key in prepared.payload:
             return Finding(status=Status.PASS, reason="equal", evidence=evidence)
         return Finding(status=Status.FAIL, reason="different", evidence=evidence)
+
+    def canaries(self, prepared: Prepared) -> Sequence[Candidate]:
+        """A text that is none of the accepted ones."""
+        if prepared.payload is None:
+            return ()
+        wrong = "unknown"
+        while wrong in prepared.payload:
+            wrong += "er"
+        return (Candidate(text=f"Answer: {wrong}"), Candidate(text=wrong))
 
 
 def _read_reference(text: object) -> str:
