@@ -182,7 +182,7 @@ _OPENER = re.compile(
     r"|(?:let'?s|let us|i will|i'll|we (?:will|can|need to)|let me)(?: (?:now|first))?"
     r" (?:solve|think|work|answer|analy[sz]e|begin|start|break|look|go|consider)"
     r"(?: (?:this|it|the|that|about|at|down|through|out|question|problem|task|carefully|with"
-    r"|step|by|into|steps|together))*)?"
+    r"|step|by|into|steps|together))*)"
 )
 
 
