@@ -301,6 +301,9 @@ class Shortcut(Protocol):
     Both methods are pure and take less than a millisecond; None leaves the case to a worker.
     """
 
+    preload: ClassVar[tuple[str, ...]]
+    """Modules that its workers need and that take long to load."""
+
     def prepare_inline(self, options: Mapping[str, Any], check: Check) -> Prepared | None: ...
 
     def verify_inline(

@@ -52,6 +52,8 @@ MAX_PROMPT_CHARS = 8_000
 """Part of a prompt, its end, that is read for what kind of answer it wants."""
 MAX_COMMITMENTS = 64
 MAX_SHORT_TEXT = 200
+MAX_WORDS_OF_FORMULA = 3
+"""Runs of letters; more make a sentence. Commands of LaTeX are none."""
 DEFAULT_CHOICES = tuple("ABCDEFGHIJ")
 
 _UNFINISHED = {"length": "truncated", "content_filter": "filtered", None: "unfinished"}
@@ -137,7 +139,7 @@ def _rules(contract: AnswerContract) -> dict[str, tuple[Finder, Reader]]:
             "hash": (_hashes, read),
             "answer_line": (_math_lines, read),
             "last_formula": (last_formula, read),
-            "whole": (_short_text, read),
+            "whole": (_short_formula, read),
         }
     if contract.kind == "choice":
         choices = contract.choices or DEFAULT_CHOICES
@@ -260,18 +262,19 @@ def _long_boxes(text: str) -> Sequence[str]:
 
 def _boxes(text: str, longest: int = MAX_SHORT_TEXT * 2) -> Sequence[str]:
     """Contents of every `\\boxed{…}`, braces matched."""
-    found = []
-    for start in _BOX.finditer(text):
+    found: list[str] = []
+    for index, start in enumerate(_BOX.finditer(text)):
+        if index > MAX_COMMITMENTS:
+            return [""] * (MAX_COMMITMENTS + 1)
         depth, at = 1, start.end()
         for brace in _BRACE.finditer(text, at, at + longest):
             depth += 1 if brace[0] == "{" else -1
             if depth == 0:
-                found.append(text[at : brace.start()])
+                inside = text[at : brace.start()]
+                found += [] if _BOX.search(inside) else [inside]
                 break
         else:
             found.append("")
-        if len(found) > MAX_COMMITMENTS:
-            break
     return found
 
 
@@ -358,6 +361,11 @@ def _short_text(text: str) -> Sequence[str]:
     return [text] if 0 < len(text) <= MAX_SHORT_TEXT and "\n" not in text else []
 
 
+def _short_formula(text: str) -> Sequence[str]:
+    """A short text that is not a sentence."""
+    return [] if len(_PLAIN_WORDS.findall(text)) > MAX_WORDS_OF_FORMULA else _short_text(text)
+
+
 def _asks_for_number(prompt: str) -> bool:
     if not prompt.rstrip().endswith(("?", ".", ":")):
         return False
@@ -406,6 +414,7 @@ _LINE_LABEL = re.compile(
     r"^[ \t*_]{0,6}(?:[(\[]([A-Za-z])[)\]]|([A-Z])[).:])(?=[\s*_]|$)", re.MULTILINE
 )
 _INLINE = re.compile(r"\(([A-Z])\)")
+_PLAIN_WORDS = re.compile(r"(?<![\\A-Za-z])[A-Za-z]+(?![A-Za-z])")
 _EMPHASIS = re.compile(r"(?<!\w)(?:\*\*|__)|(?:\*\*|__)(?!\w)")
 _FULL_STOP = re.compile(r"[.!?](?:\s|$)")
 _SENTENCE_END = re.compile(r"(?<=\w\w\w)[.!;](?:\s|$)|,?\s(?:because|since|which)\b")

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from verifiers.base import BadCheck
-from verifiers.canonical.cleaning import MAX_PHRASE_CHARS
 from verifiers.json_pointer import Pointer, find, read_pointer
 from verifiers.strict_json import NotStrictJson, dump_canonical, parse_json
 from verifiers.trimming import unfence_json
@@ -55,8 +54,15 @@ def place(rule: str) -> Finder | None:
 
 def tagged(text: str, tag: str = DEFAULT_TAG) -> Sequence[str]:
     """Insides of `<answer>…</answer>`; one that is never closed holds nothing."""
-    pattern = re.compile(rf"<{tag}>(.{{0,{MAX_PHRASE_CHARS}}}?)(</{tag}>|\Z)", re.I | re.S)
-    return [inside.strip() if end else "" for inside, end in pattern.findall(text)]
+    found, opened = [], -1
+    for mark in re.finditer(rf"<(/?){tag}>", text, re.IGNORECASE):
+        if not mark[1]:
+            found += [""] if opened >= 0 else []
+            opened = mark.end()
+        elif opened >= 0:
+            found.append(text[opened : mark.start()].strip())
+            opened = -1
+    return [*found, ""] if opened >= 0 else found
 
 
 def last_fence(text: str) -> Sequence[str]:
@@ -87,22 +93,31 @@ def bullets(text: str) -> Sequence[str]:
 
 def last_formula(text: str) -> Sequence[str]:
     """The formulas of the last line that holds one: `$…$`, `\\(…\\)`, `\\[…\\]`."""
-    found = [match[1] or match[2] or match[3] or match[4] for match in _FORMULA.finditer(text)]
+    found = formulas(text)
     if not found:
         return []
-    last = list(_FORMULA.finditer(text))[-1]
-    start = text.rfind("\n", 0, last.start()) + 1
-    return [
-        match[1] or match[2] or match[3] or match[4]
-        for match in _FORMULA.finditer(text, start, last.end())
-    ]
+    line_start = text.rfind("\n", 0, found[-1][0]) + 1
+    return [inside for start, inside in found if start >= line_start]
+
+
+def formulas(text: str) -> list[tuple[int, str]]:
+    """Every formula with where it starts; found in one pass, whatever is left unclosed."""
+    found, opened, closing = [], -1, ""
+    for mark in _DELIMITER.finditer(text):
+        if opened >= 0 and mark[0] == closing:
+            if text[opened : mark.start()].strip():
+                found.append((opened, text[opened : mark.start()]))
+            opened = -1
+        elif mark[0] in _CLOSING:
+            opened, closing = mark.end(), _CLOSING[mark[0]]
+    return found
 
 
 def only_formula(phrase: str) -> str:
     """The one formula in a phrase with words around it; else the phrase up to its full stop."""
-    inside = [m[1] or m[2] or m[3] or m[4] for m in _FORMULA.finditer(phrase)]
-    if len(inside) == 1:
-        return inside[0]
+    found = formulas(phrase)
+    if len(found) == 1:
+        return found[0][1]
     return _SENTENCE_END.split(phrase, maxsplit=1)[0].strip().strip("*").strip()
 
 
@@ -117,11 +132,8 @@ _ANY_FENCE = re.compile(r"^[ \t]{0,8}```[^\n`]{0,40}\n(.*?)\n?^[ \t]{0,8}```", r
 _BULLET_BLOCK = re.compile(
     r"(?:^[ \t]{0,8}(?:[-*•+]|\(?[0-9]{1,3}[.)])[ \t]+[^\n]{1,400}(?:\n|\Z)){2,}", re.M
 )
-_FORMULA = re.compile(
-    r"\$\$(.{1,4000}?)\$\$|(?<![\\$])\$([^$\n]{1,4000}?)(?<!\\)\$"
-    r"|\\\((.{1,4000}?)\\\)|\\\[(.{1,4000}?)\\\]",
-    re.S,
-)
+_DELIMITER = re.compile(r"\$\$|(?<!\\)\$|\\[()\[\]]")
+_CLOSING = {"$$": "$$", "$": "$", "\\(": "\\)", "\\[": "\\]"}
 _SENTENCE_END = re.compile(
     r"(?<=[\w)}\]$%])[.!;](?:\s|$)|,?\s(?:because|since|which|where|so)\b|\n"
 )

@@ -232,6 +232,7 @@ class Runner:
                 ready = await asyncio.to_thread(_prepare_inline, verifier, options, check)
             elif (short := _prepare_short(verifier, options, check)) is not None:
                 ready = short
+                self._pool.preload(getattr(verifier, "preload", ()))
             else:
                 ready = await self._prepare_in_worker(verifier, options, check)
         except BadCheck as bad:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import importlib
 import logging
+from functools import lru_cache
 from typing import Any, Literal
 
 Opinion = Literal["equal", "different", "unknown", "missing"]
 
+MODULES = ("math_verify",)
 INSTALL = "pip install 'verivote[math]'"
 
 
@@ -25,17 +27,19 @@ def compare(reference: str, answer: str) -> Opinion:
     for name in ("math_verify", "latex2sympy2_extended"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
-        gold, said = (_parse(math_verify, text) for text in (reference, answer))
+        gold, said = _parse(reference), _parse(answer)
         if not gold or not said:
             return "unknown"
         # Not symmetric: the reference goes first.
-        same = math_verify.verify(gold, said, timeout_seconds=None, raise_on_error=True)
+        same = math_verify.verify(list(gold), list(said), timeout_seconds=None, raise_on_error=True)
     except Exception:
         return "unknown"
     return "equal" if same else "different"
 
 
-def _parse(math_verify: Any, text: str) -> list[Any]:
+@lru_cache(maxsize=256)
+def _parse(text: str) -> tuple[Any, ...]:
     """What it understands of a text; its fallback, the bare string, is no understanding."""
+    math_verify = importlib.import_module("math_verify")
     parsed = math_verify.parse(f"${text}$", parsing_timeout=None, raise_on_error=True)
-    return [value for value in parsed if not isinstance(value, str)]
+    return tuple(value for value in parsed if not isinstance(value, str))

@@ -8,6 +8,7 @@ code that a model wrote is run elsewhere.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import importlib
@@ -54,6 +55,9 @@ def main() -> None:
     _limit(setup["memory_bytes"])
     for module in ("verifiers", *setup["plugins"]):
         importlib.import_module(module)
+    for module in setup["preload"]:
+        with contextlib.suppress(ImportError):  # the verifier says what is missing
+            importlib.import_module(module)
     confine()
     _write(socket_fd, {"ready": True})
     _serve(inbox, socket_fd)

@@ -38,7 +38,7 @@ def test_every_built_in_verifier_has_its_line():
     assert sorted(told) == list(BUILT_IN)
 
 
-@pytest.mark.parametrize("kind", ["number", "choice", "text"])
+@pytest.mark.parametrize("kind", ["number", "math", "choice", "text", "set", "list", "date"])
 def test_the_rules_of_a_kind_are_documented_in_their_order(kind):
     (line,) = re.findall(rf"^\| {kind} \| (.+) \|$", PAGE, re.MULTILINE)
 

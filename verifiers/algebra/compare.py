@@ -76,7 +76,7 @@ def _is_plain(value: Scalar) -> bool:
 def _compare_digits(left: Scalar, right: Scalar, work: Work) -> Relation:
     symbols = sorted(left.symbols | right.symbols)
     close = 0
-    for point in range(POINTS * 2 if symbols else 1):
+    for point in range(POINTS * 3 if symbols else 1):
         work.spend(200)
         at = {name: _coordinate(point, index) for index, name in enumerate(symbols)}
         try:
@@ -92,5 +92,6 @@ def _compare_digits(left: Scalar, right: Scalar, work: Work) -> Relation:
 
 
 def _coordinate(point: int, index: int) -> Fraction:
-    """Points that no identity was made for: positive, irregular, all different."""
-    return Fraction(37 + 41 * point + 29 * index, 53 + 7 * index + 11 * point)
+    """Points that no identity was made for: irregular, of both signs, all different."""
+    sign = -1 if point % 2 else 1
+    return sign * Fraction(37 + 41 * point + 29 * index, 53 + 7 * index + 11 * point)

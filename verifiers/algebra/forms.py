@@ -140,6 +140,8 @@ def whole_power(value: Scalar, exponent: int, work: Work) -> Scalar:
     """An integer power; its size is known before it is taken."""
     if exponent < 0:
         return whole_power(invert(value, work), -exponent, work)
+    if exponent == 0:
+        return rational(1)
     exact = value.rational
     if exact is not None:
         bits = max(exact.numerator.bit_length(), exact.denominator.bit_length())
@@ -150,6 +152,8 @@ def whole_power(value: Scalar, exponent: int, work: Work) -> Scalar:
         return _monomial_power(value, exponent, work)
     if exponent > MAX_POWER:
         raise NotMath("too_complex")
+    terms = max(len(value.top), len(value.bottom))
+    work.need(math.comb(exponent + terms - 1, exponent))
     result = rational(1)
     for bit in bin(exponent)[2:]:
         result = multiply(result, result, work)

@@ -30,9 +30,9 @@ class Limits:
     """Multiplications of terms, weighted by their digits."""
 
 
-INLINE = Limits(chars=400, nodes=120, steps=400)
+INLINE = Limits(chars=400, nodes=120, steps=200)
 """For vote keys on the event loop: under a millisecond."""
-WORKER = Limits(chars=4_096, nodes=512, steps=60_000)
+WORKER = Limits(chars=4_096, nodes=512, steps=15_000)
 """For verdicts in a killable process."""
 
 
@@ -43,8 +43,12 @@ class Work:
         self._left = limits.steps
 
     def spend(self, steps: int) -> None:
+        self.need(steps)
         self._left -= steps
-        if self._left < 0:
+
+    def need(self, steps: int) -> None:
+        """Refuse now what would cost this much later."""
+        if steps > self._left:
             raise NotMath("too_complex")
 
 

@@ -38,7 +38,7 @@ _PATTERNS = {
     "multiply": "({0} \\cdot {1})",
     "divide": "\\frac{{{0}}}{{{1}}}",
     "negative": "(-{0})",
-    "plus_minus": "({0} \\pm {1})",
+    "plus_minus": "{0} \\pm {1}",
     "power": "{{({0})}}^{{{1}}}",
     "root": "\\sqrt[{1}]{{{0}}}",
     "factorial": "({0})!",

@@ -7,19 +7,20 @@ from dataclasses import dataclass
 
 from verifiers.algebra.limits import Limits, NotMath, refuse_bombs
 from verifiers.algebra.vocabulary import SAME, SAME_MARKS, SIGNS
-from verifiers.canonical.cleaning import clean
+from verifiers.canonical.cleaning import NotCanonical, clean
 
 
 def translate(text: str) -> str:
     """The text in ASCII LaTeX; superscripts before NFKC would make `x²` an `x2`."""
     if not text.isascii():
         text = _SUPERSCRIPT.sub(lambda run: f"^{{{run[0].translate(_RAISED)}}}", text)
+        text = _ROOT.sub(r"\\sqrt{\1}", text)
         text = "".join(SIGNS.get(char, char) for char in text)
     text = clean(text).replace("⁄", "/").strip().rstrip(".").strip()
     for left, right in (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")):
         inside = text[len(left) : -len(right)]
         if text.startswith(left) and text.endswith(right) and len(text) > len(left + right):
-            if left[0] == "$" and "$" in inside:
+            if left[0] == "$" and "$" in inside.replace("\\$", ""):
                 continue
             text = inside.strip().rstrip(".")
     return text
@@ -43,6 +44,7 @@ def read_tokens(text: str, limits: Limits) -> list[Token]:
     while at < len(text):
         match = (_TOKEN_INSIDE if depth else _TOKEN).match(text, at)
         if match is None:
+            _refuse_look_alike(text, at)
             raise NotMath("unparsable")
         at, kind, raw = match.end(), match.lastgroup or "", match[0]
         if kind == "space":
@@ -50,10 +52,21 @@ def read_tokens(text: str, limits: Limits) -> list[Token]:
             continue
         if kind == "mark":
             depth = max(0, depth + (raw in ("(", "[", "\\{")) - (raw in (")", "]", "\\}")))
-        kind = "word" if kind == "letters" else kind
-        found.append(Token(kind, _plain_name(kind, raw, match), spaced))
+        name = _plain_name(kind, raw, match)
+        if kind == "letters":
+            kind = "word"
+        elif kind == "text" and _WRITTEN.fullmatch(name):
+            kind = "number"
+        found.append(Token(kind, name, spaced))
         spaced = False
     return found
+
+
+def _refuse_look_alike(text: str, at: int) -> None:
+    """A lone letter of another script (`а` for `a`) is no symbol; a word of it may be honest."""
+    beside = text[max(0, at - 1) : at] + text[at + 1 : at + 2]
+    if text[at].isalpha() and not any(char.isalpha() and not char.isascii() for char in beside):
+        raise NotCanonical("mixed_scripts")
 
 
 def _plain_name(kind: str, raw: str, match: re.Match[str]) -> str:
@@ -69,7 +82,9 @@ def _plain_name(kind: str, raw: str, match: re.Match[str]) -> str:
     return SAME_MARKS.get(raw, raw)
 
 
+_ROOT = re.compile(r"√\s?([0-9]+(?:\.[0-9]+)?|[A-Za-z])")
 _SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+")
+_WRITTEN = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+(?:\.[0-9]+)?")
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n")
 _GROUP = r"(?:\{{,\}}|,\\!\s*|\\,{comma})"
 _TOKENS = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Literal
 
 from verifiers.algebra import forms, scalars
@@ -86,6 +87,15 @@ _FLIPPED = {"<": ">", ">": "<", "le": "ge", "ge": "le"}
 def read_value(text: str, policy: Policy, limits: Limits = INLINE) -> Value:
     """The value of a whole answer. Raises `NotMath` or `NotCanonical`."""
     return evaluate(read_tree(text, limits), policy, Work(limits))
+
+
+@lru_cache(maxsize=512)
+def read_inline(text: str, policy: Policy) -> Value | NotMath:
+    """`read_value` within the limits of the event loop; answers come more than once."""
+    try:
+        return read_value(text, policy, INLINE)
+    except NotMath as unread:
+        return NotMath(unread.reason)
 
 
 def evaluate(tree: Tree, policy: Policy, work: Work) -> Value:
@@ -209,7 +219,7 @@ class _Evaluator:
                 return right
             raise NotMath("unparsable")
         if right.scalar is not None and not right.scalar.symbols and _is_name(sides[0]):
-            same = all(self.scalar(side) == right.scalar for side in sides[1:])
+            same = all(self.value(side).scalar == right.scalar for side in sides[1:-1])
             if not same:
                 raise NotMath("ambiguous")
             return right
@@ -372,22 +382,25 @@ def vote_key(text: str, policy: Policy) -> str:
 
     Equal values that the strict engine cannot bring to one form are two votes, never one.
     """
-    try:
-        return shorten_key(read_value(text, policy).key)
-    except NotMath as unread:
-        if unread.reason == "undefined":
-            raise NotCanonical("undefined") from None
-        return spelling(text)
+    value = read_inline(text, policy)
+    if isinstance(value, Value):
+        return shorten_key(value.key)
+    if value.reason == "undefined":
+        raise NotCanonical("undefined")
+    return spelling(text)
 
 
 def spelling(text: str) -> str:
     """A formula without what does not change its meaning; prose gets its text key."""
-    text = clean(text)
-    if "\\" not in text and " " in text.strip():
+    text = clean(text).strip()
+    if "\\" not in text and " " in text:
         return text_key(text)
     for ornament, plain in _ORNAMENTS:
         text = text.replace(ornament, plain)
-    return shorten_key("".join(text.split()).rstrip("."))
+    key = "".join(text.split()).rstrip(".")
+    if not key:
+        raise NotCanonical("no_answer")
+    return shorten_key(key)
 
 
 _ORNAMENTS = (

@@ -87,4 +87,4 @@ def _unwrapped(text: str) -> str:
 
 _NUMERIC = re.compile(r"[-+−]?[$€£]?(?:[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+)(?:/[0-9]+)?%?")
 _BULLET = re.compile(r"^\s*(?:[-*•+]|\(?[0-9]{1,3}[.)])\s+")
-_COMMAS = re.compile(r",\s*(?:\\text\{\s*)?(?:and|or|&)\s+|,|\s+(?:and|or|&)\s+", re.IGNORECASE)
+_COMMAS = re.compile(r",\s{0,4}(?:and|or|&)\s{1,4}|,|\s{1,4}(?:and|or|&)\s{1,4}", re.IGNORECASE)

@@ -62,7 +62,9 @@ def read_quantity(
     values = {_quantity_of(text, match, percent, units) for match in found}
     if len(values) > 1:
         raise NotCanonical("ambiguous")
-    return values.pop()
+    value, unit = values.pop()
+    currency = _CURRENCY.match(phrase) if units == "keep" and not unit else None
+    return value, unit_name(currency[1]) if currency is not None else unit
 
 
 def read_last_number(text: str) -> Fraction:
@@ -101,6 +103,7 @@ _SYMBOL_AFTER = re.compile(
     r"(?:(?![mgslLhCFVW])[A-Za-z]| [knpqrtuvwxyzij]| ?(?:pi|π|sqrt|√))(?![A-Za-z])|[\^√}]"
 )
 _UNIT_AFTER = re.compile(r" ?(%|°|[A-Za-z]+(?:/[A-Za-z]+)?(?:\^?[23])?)")
+_CURRENCY = re.compile(r"\s*-?\\?(€|£|\$(?![^$]*\$))")
 _OPERATOR_BEFORE = re.compile(r"[0-9)\]%°][ \t]*(?:[+*×·÷/^x]|-)[ \t]*[$€£¥]?$")
 _EXPLANATION = re.compile(
     r"\s+(?:because|since|as|so|which|where|when|if|but|for)\b|[.!?;](?:\s|$)|\n", re.IGNORECASE
@@ -158,11 +161,11 @@ def _quantity_of(
     value = _value_of(text, match)
     if percent == units == "drop":
         return value, ""
-    before, after = text[: match.start()].rstrip("- "), text[match.end() :]
+    after = text[match.end() :]
     magnitude = _MAGNITUDE.match(after)
     after = after[magnitude.end() :] if magnitude is not None else after
     told = _UNIT_AFTER.match(after)
-    unit = unit_name(told[1] if told is not None else before[-1:] if before[-1:] in "$€£" else "")
+    unit = unit_name(told[1]) if told is not None else ""
     if unit == "%":
         if percent == "ratio":
             return value / 100, ""

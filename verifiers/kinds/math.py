@@ -9,6 +9,7 @@ the prompt fail. It knows nothing of the way to the answer.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,9 +19,10 @@ from verifiers import second_engine
 from verifiers.algebra.compare import compare
 from verifiers.algebra.limits import INLINE, WORKER, Limits, NotMath, Work
 from verifiers.algebra.render import to_latex
-from verifiers.algebra.syntax import Tree, read_tree
+from verifiers.algebra.syntax import read_tree
 from verifiers.algebra.tokens import translate
-from verifiers.algebra.values import Policy, Value, evaluate, spelling
+from verifiers.algebra.values import Policy, Value, read_inline, read_value, spelling
+from verifiers.algebra.vocabulary import FUNCTIONS
 from verifiers.base import (
     Answer,
     AnswerContract,
@@ -36,17 +38,17 @@ from verifiers.base import (
 )
 from verifiers.canonical import NotCanonical, text_key
 from verifiers.extract import known_rules
-from verifiers.places import read_rule
+from verifiers.places import formulas, read_rule
 
 MAX_EVIDENCE_CHARS = 300
+MAX_ECHO_CHARS = 400
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """One formula as text, tree and value."""
+    """One formula as text and value."""
 
     text: str
-    tree: Tree
     value: Value
 
 
@@ -66,6 +68,7 @@ class Math:
     version: ClassVar[str] = "1"
     role: ClassVar[Role] = "outcome"
     isolation: ClassVar[Isolation] = "worker"
+    preload: ClassVar[tuple[str, ...]] = second_engine.MODULES
     options: ClassVar[Mapping[str, str]] = {
         "reference": "The right answer in LaTeX or plain; without it nothing is proven.",
         "percent": "What `15%` is: `drop` (default): 15. `ratio`: 0.15. `keep`: only `15%`.",
@@ -97,11 +100,10 @@ class Math:
             return Finding(status=Status.ABSTAIN, reason="no_reference")
         if wanted.reference.value.kind == "text":
             return _compare_words(wanted.reference.value, answer)
-        try:
-            said = _read(answer.text, wanted.policy, INLINE)
-        except NotMath:
+        said = read_inline(answer.text, wanted.policy)
+        if isinstance(said, NotMath):
             return None
-        return _settle(wanted, wanted.reference, said)
+        return _settle(wanted, wanted.reference, Written(answer.text, said))
 
     def verify(self, prepared: Prepared, candidate: Candidate, answer: Answer) -> Finding:
         settled = self.verify_inline(prepared, candidate, answer)
@@ -174,8 +176,7 @@ def _read_reference(reference: object, policy: Policy, limits: Limits) -> Writte
 
 
 def _read(text: str, policy: Policy, limits: Limits) -> Written:
-    tree = read_tree(text, limits)
-    return Written(text, tree, evaluate(tree, policy, Work(limits)))
+    return Written(text, read_value(text, policy, limits))
 
 
 def _settle(wanted: Wanted, reference: Written, said: Written) -> Finding | None:
@@ -216,8 +217,13 @@ def _conclude(reference: Written, said: Written, ours: str, theirs: str) -> Find
 
 
 def _compare_words(reference: Value, answer: Answer) -> Finding:
+    """Words are compared as words; a lone letter is one too."""
     try:
-        said = text_key(_WRAPPED.sub(r"\1", answer.text).strip().strip("$"))
+        value = read_inline(answer.text, Policy())
+        if isinstance(value, Value) and value.kind == "text":
+            said = value.name
+        else:
+            said = text_key(answer.text.strip("$ "))
     except NotCanonical as refused:
         return Finding(status=Status.FAIL, reason=refused.reason)
     evidence = {"expected": reference.name, "got": said[:MAX_EVIDENCE_CHARS]}
@@ -232,9 +238,7 @@ def _compare_words(reference: Value, answer: Answer) -> Finding:
 def _for_second(written: Written) -> str:
     """LaTeX for the second engine: as written, unless the spelling is plain."""
     plain = translate(written.text)
-    if "\\" in plain or not _PLAIN_WORD.search(plain):
-        return plain
-    return to_latex(written.tree)
+    return to_latex(read_tree(plain, WORKER)) if _PLAIN_WORD.search(plain) else plain
 
 
 def _is_open(reference: Written) -> bool:
@@ -244,17 +248,12 @@ def _is_open(reference: Written) -> bool:
 
 def _open_work(prompt: str) -> set[str]:
     """Spellings of the formulas of a prompt that are more than one number, name or root."""
-    found = (match[1] or match[2] or match[3] for match in _FORMULA.finditer(prompt[-8_000:]))
     spellings = set()
-    for formula in found:
-        try:
-            spellings.add(spelling(formula))
-        except NotCanonical:
-            continue
+    for _, formula in formulas(prompt[-8_000:]):
+        with contextlib.suppress(NotCanonical):
+            spellings.add(spelling(formula[:MAX_ECHO_CHARS]))
     return {text for text in spellings if _WORK.search(text)}
 
 
-_WRAPPED = re.compile(r"\\(?:text|mbox|textbf|mathrm)\s*\{([^{}]*)\}")
-_PLAIN_WORD = re.compile(r"[A-Za-z]{2,}")
-_FORMULA = re.compile(r"\$\$?([^$]{1,400})\$|\\\((.{1,400}?)\\\)|\\\[(.{1,400}?)\\\]", re.DOTALL)
+_PLAIN_WORD = re.compile(rf"(?<![\\A-Za-z])(?:sqrt|pi|{'|'.join(sorted(FUNCTIONS))})(?![A-Za-z])")
 _WORK = re.compile(r".[-+*<>=]|\\(?:cdot|times|div|pm|le|ge|in)(?![a-z])|\)[\^(]|[0-9a-z]\(")
