@@ -266,7 +266,7 @@ ARGUMENTS = {
 @pytest.mark.parametrize("id", known_ids())
 def test_no_text_under_the_cap_takes_long(id):
     """Every checker is near linear: a quadratic one would need minutes for these."""
-    found, given = read_instruction({"id": id, **_arguments(id)})
+    found, given = read_instruction({"id": id, **example_arguments(id)})
 
     started = time.perf_counter()
     for text in HEAVY:
@@ -275,7 +275,7 @@ def test_no_text_under_the_cap_takes_long(id):
     assert time.perf_counter() - started < 0.3 * len(HEAVY)
 
 
-def _arguments(id):
+def example_arguments(id):
     names = _KNOWN[id].arguments
     return {name: ARGUMENTS.get(name, "a" if "keyword" in name else 3) for name in names}
 

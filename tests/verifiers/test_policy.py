@@ -223,6 +223,6 @@ def test_no_response_takes_long(unit):
     options = {**PII, **HOSTS, **TOPICS, "forbid": ["pii", "secrets"]}
 
     started = time.perf_counter()
-    judge(options, (unit * 100_000)[:100_000])
+    judge(options, (unit * 30_000)[:30_000])
 
-    assert time.perf_counter() - started < 4
+    assert time.perf_counter() - started < 2
