@@ -105,6 +105,8 @@ def guess_contract(prompt: str, system: str) -> AnswerContract:
         return AnswerContract(kind="choice", choices=letters)
     if _PROSE_WISH.search(prompt):
         return AnswerContract()
+    if "\\boxed" in prompt + system and _FORMULA_COMMAND.search(prompt):
+        return AnswerContract(kind="math")
     if _NUMBER_WISH.search(prompt) or _asks_for_number(prompt):
         return AnswerContract(kind="number")
     if _SHORT_WISH.search(prompt) or _SHORT_WISH.search(system):
@@ -431,6 +433,7 @@ _NUMBER_WISH = re.compile(
     rf"\b{_ONLY}\b(?:number|integer|digits?)\b|####|\\boxed|\bas an? (?:number|integer|fraction)\b",
     re.IGNORECASE,
 )
+_FORMULA_COMMAND = re.compile(r"\\(?!boxed)(?:[a-zA-Z]{2,}|[(\[{])")
 _SHORT_WISH = re.compile(
     r"\b(?:in|with|using) (?:just |only )?(?:one|a single|1) word\b|\bone[- ]word answer\b"
     r"|\b(?:answer|reply|respond|output|return|give)[^.\n]{0,20}\b(?:only|just)\b[^.\n]{0,40}"
