@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from verifiers.algebra.values import spelling
-from verifiers.base import AnswerContract, BadCheck, Candidate, Check, VerifierSpec, get_verifier
+from verifiers.base import AnswerContract, Candidate, Check, VerifierSpec, get_verifier
 from verifiers.extract import extract_answer
 from verifiers.run import Panel, Runner
 
@@ -319,23 +319,6 @@ async def stall() -> dict[str, Any]:
     }
 
 
-def bombs_as_references() -> dict[str, Any]:
-    """A reference that is a bomb is refused before anything is drawn."""
-    taken = []
-    for bomb in BOMBS:
-        try:
-            get_verifier("math").prepare({"reference": bomb}, Check())
-            taken.append(bomb[:40])
-        except BadCheck:
-            continue
-    return {
-        "what": "bombs refused as references",
-        "n": len(BOMBS),
-        "agreement": 1 - len(taken) / len(BOMBS),
-        "misses": [f"small enough to be taken: {bomb}" for bomb in taken],
-    }
-
-
 def run(limit: int | None = None) -> dict[str, Any]:
     """Rows for the table of all verifier measurements."""
     return {
@@ -343,7 +326,6 @@ def run(limit: int | None = None) -> dict[str, Any]:
             gsm8k(limit),
             *asyncio.run(math500(limit)),
             asyncio.run(stall()),
-            bombs_as_references(),
         ]
     }
 
