@@ -175,9 +175,12 @@ class _Made:
         self.reading.ordered = self.reading.ordered or ordered
         waiting: list[ast.stmt] = []
         functions = {p.name for p in parts if isinstance(p, ast.FunctionDef)}
+        called = {name for name in functions if _is_test_name(name)}
+        if len(self.reading.entries) == 1:
+            called |= _CHECK  # it is handed the entry point
         started = False
         for part in parts:
-            if _calls_one_of(part, {name for name in functions if _is_test_name(name)} | _CHECK):
+            if _calls_one_of(part, called):
                 continue
             if _is_unit(part):
                 started = True
@@ -322,10 +325,10 @@ def _note_import(node: ast.Import | ast.ImportFrom, reading: _Reading, path: str
     names = [(alias.asname or alias.name).split(".")[0] for alias in node.names]
     wanted = [node.module or ""] if isinstance(node, ast.ImportFrom) else _plain_names(node.names)
     reading.bound.update(names)
-    reading.star = reading.star or "*" in names
     for module in wanted:
         root = module.split(".")[0]
         if root in sys.stdlib_module_names or root in _PROVIDED or root == "__future__":
+            reading.star = reading.star or "*" in names
             continue
         ours = isinstance(node, ast.ImportFrom) and set(names) & {*reading.entries, "*"}
         if "." in module or not (root in SOLUTION_MODULES or ours):

@@ -1,6 +1,6 @@
 """HumanEval and MBPP (sanitized): do the reference solutions pass, and how long does one take?
 
-    python -m bench.verifiers.code [--limit 50]
+python -m bench.verifiers.code [--limit 50]
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
 import statistics
 import time
 from collections.abc import Iterator
@@ -32,8 +33,11 @@ def humaneval() -> Iterator[tuple[str, str, dict[str, Any]]]:
 def mbpp() -> Iterator[tuple[str, str, dict[str, Any]]]:
     for line in (DATA / "mbpp/mbpp_sanitized.jsonl").read_text().splitlines():
         row = json.loads(line)
+        defined = re.findall(r"^def (\w+)", row["code"], re.MULTILINE)
+        tested = [name for name in defined if f"{name}(" in row["test_list"][0]]
         setup = "\n".join(row["test_imports"])
-        yield f"MBPP/{row['task_id']}", row["code"], {"tests": row["test_list"], "setup": setup}
+        options = {"entry_point": tested, "tests": row["test_list"], "setup": setup}
+        yield f"MBPP/{row['task_id']}", row["code"], options
 
 
 async def measure(name: str, rows: list[tuple[str, str, dict[str, Any]]]) -> dict[str, Any]:

@@ -137,6 +137,7 @@ def _named(module: types.ModuleType) -> Any:
 
 _OPERATIONS: dict[str, Callable[..., Any]] = {
     "len": len,
+    "truth": operator.truth,
     "str": str,
     "repr": repr,
     "iter": iter,

@@ -46,7 +46,7 @@ def main() -> None:
     job, descriptors = _take_job(control)
     if job["role"] == "probes":
         from verifiers.sandbox import probes  # noqa: F401
-    _arrange([control, *descriptors, ruleset])
+    _arrange([control, *descriptors, *([ruleset] if ruleset >= 0 else [])])
     try:
         if not job["unsafe"]:
             lock_down(FIRST_PIPE + len(descriptors), parent, job)

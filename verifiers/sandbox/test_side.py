@@ -154,7 +154,8 @@ def _handle_of(value: Any) -> Handle:
 class Remote:
     """Something of the candidate that is no plain value: it can be called and asked.
 
-    Comparing it or taking it as true raises: the candidate's own `__eq__` would decide.
+    Comparing it raises: the candidate's own `__eq__` would decide. Whether it is true may be asked,
+    since whoever can make it true could as well have returned True.
     """
 
     __slots__ = ("_handle", "_link", "_name")
@@ -187,6 +188,9 @@ class Remote:
     def __len__(self) -> int:
         return int(_as(int, self._operate("len")))
 
+    def __bool__(self) -> bool:
+        return bool(_as(bool, self._operate("truth")))
+
     def __str__(self) -> str:
         return str(_as(str, self._operate("str")))
 
@@ -202,7 +206,7 @@ class Remote:
     def _refuse(self, *_: Any) -> Any:
         raise Refused(f"{_name(self)} is no plain value")
 
-    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __bool__ = _refuse
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse
     __hash__ = _refuse
 
 

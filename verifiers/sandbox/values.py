@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 MAX_BYTES = 4 * 2**20
-MAX_DEPTH = 200
+MAX_DEPTH = 100
 MAX_INTEGER_DIGITS = 65_536
 """Hexadecimal digits of one integer."""
 
@@ -43,7 +43,10 @@ def dumps(value: object, sort: bool = False, keep: Callable[[Any], Handle] | Non
 
     `sort` makes equal dictionaries equal bytes, whatever their order.
     """
-    return _Writer(sort, keep).write(value, 0)
+    try:
+        return _Writer(sort, keep).write(value, 0)
+    except RecursionError:
+        raise NotPlain("nested too deeply") from None
 
 
 def loads(data: bytes) -> Any:
@@ -174,6 +177,8 @@ def _joined(parts: list[bytes]) -> bytes:
 
 
 def _scalar(tag: bytes, data: bytes) -> Any:
+    if tag in (b"i", b"f") and b"_" in data:
+        raise BadBytes("no number")
     if tag == b"i":
         if len(data) > MAX_INTEGER_DIGITS + 1:
             raise BadBytes("too large")
