@@ -90,6 +90,7 @@ def make_runner(settings: Settings, engines: Mapping[str, Engine]) -> Runner:
     return Runner(
         deadline_ms=wanted.deadline_ms,
         workers=wanted.workers,
+        sandbox=wanted.sandbox,
         ask=make_ask(settings, engines),
         ask_deadline_ms=wanted.judge_deadline_ms,
         min_covered=wanted.min_covered_weight,

@@ -124,6 +124,9 @@ class PoolSettings(Section):
 class VerifierSettings(Section):
     deadline_ms: int = Field(5_000, ge=10, description="Milliseconds of work for one verdict.")
     workers: int = Field(2, ge=1, le=64, description="Killable worker processes.")
+    sandbox: Literal["on", "unsafe"] = Field(
+        "on", description="`unsafe` runs code of models without protection. Never in service."
+    )
     judge_engine: str = Field("", description="Engine that judges ask; empty: none can be asked.")
     judge_deadline_ms: int = Field(
         30_000, ge=100, description="Milliseconds for one verdict of a judge."
