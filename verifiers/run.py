@@ -58,6 +58,8 @@ log = logging.getLogger("verifiers")
 
 MAX_CANDIDATE_CHARS = 1_000_000
 """Text and tool arguments of a candidate; more is not judged."""
+LONG_CHARS = 10_000
+"""A text over which the event loop turns before the next one is read."""
 WEIGHT = "weight"
 """The option that every verifier knows: its share of the reward among graded verifiers."""
 HIDDEN = "hidden"
@@ -201,13 +203,15 @@ class Runner:
         token limit is.
         """
         async with self._turn:  # so that the loop turns between long texts that arrive together
-            answers = {contract: extract_answer(candidate, contract)}
+            answers = {contract: _extract(candidate, contract)}
             if candidate.finish_reason is None:
                 return Judged(answer=answers[contract])
             for member in panel.members:
                 own = member.prepared.contract or _NO_CONTRACT
                 if own not in answers:
-                    answers[own] = extract_answer(candidate, own)
+                    answers[own] = _extract(candidate, own)
+            if len(candidate.text) > LONG_CHARS:
+                await asyncio.sleep(0)  # holding the turn, so that the next one waits for the loop
         verdicts = await asyncio.gather(
             *(
                 self._watched(m, candidate, answers[m.prepared.contract or _NO_CONTRACT])
@@ -312,15 +316,18 @@ class Runner:
     async def _verdict(self, member: Member, candidate: Candidate, answer: Answer) -> Verdict:
         if member.fault:
             return _stamp(member, _error(f"prepare_{member.fault}"))
-        size = len(candidate.text) + sum(len(call.arguments) for call in candidate.tool_calls)
-        if size > MAX_CANDIDATE_CHARS:
+        if _is_too_large(candidate):
             return _stamp(member, _error("candidate_too_large"))
         if _runs_remote(member.verifier):
             return await self._consult(member, candidate, answer)
         if member.job is None:
-            started = time.perf_counter()
-            finding = _verify_inline(member, candidate, answer)
-            return _stamp(member, finding, run_ms=(time.perf_counter() - started) * 1000)
+            async with self._turn:
+                started = time.perf_counter()
+                finding = _verify_inline(member, candidate, answer)
+                took_ms = (time.perf_counter() - started) * 1000
+                if len(candidate.text) > LONG_CHARS:
+                    await asyncio.sleep(0)
+            return _stamp(member, finding, run_ms=took_ms)
         started = time.perf_counter()
         short = _verify_short(member, candidate, answer)
         if short is not None:
@@ -374,6 +381,18 @@ class _Ready:
     job: bytes | None = None
     fault: str = ""
     canaries: tuple[Candidate, ...] = ()
+
+
+def _is_too_large(candidate: Candidate) -> bool:
+    size = len(candidate.text) + sum(len(call.arguments) for call in candidate.tool_calls)
+    return size > MAX_CANDIDATE_CHARS
+
+
+def _extract(candidate: Candidate, contract: AnswerContract) -> Answer:
+    """The answer; nothing is looked for in a text that is not judged either."""
+    if _is_too_large(candidate):
+        return Answer(kind=contract.kind, rule=None, reason="too_long")
+    return extract_answer(candidate, contract)
 
 
 def _by_behaviour(answer: Answer, panel: Panel, verdicts: Sequence[Verdict]) -> Answer:
