@@ -8,7 +8,7 @@ COPY app app
 COPY verifiers verifiers
 COPY migrations migrations
 RUN python -m venv /opt/verivote \
- && /opt/verivote/bin/pip install --no-cache-dir --constraint constraints.txt . \
+ && /opt/verivote/bin/pip install --no-cache-dir --constraint constraints.txt ".[math]" \
  && /opt/verivote/bin/pip uninstall --yes pip setuptools
 
 FROM python:3.11-slim

@@ -31,6 +31,7 @@ from app.voting.stop import Stop, next_step, settled_by
 from app.voting.tally import tally_votes
 from verifiers.base import BadCheck
 from verifiers.extract import EXTRACTOR_VERSION, guess_contract
+from verifiers.rotation import Pool, choose
 from verifiers.run import Panel, Runner
 
 log = logging.getLogger("verivote.gateway")
@@ -52,6 +53,8 @@ class Rim:
     runner: Runner
     cache: Cache
     store: Store
+    pools: tuple[Pool, ...] = ()
+    """Verifiers of which some look at each request."""
     clock: Callable[[], float] = time.time
     """Unix time in seconds."""
 
@@ -75,9 +78,13 @@ async def open_task(task: Task, rim: Rim) -> Opened:
         panel = await rim.runner.prepare(wanted_specs(task, check), check)
     except BadCheck as bad:
         raise RequestError(bad.message, param=bad.param or None) from None
+    contract = panel.contract or guess_contract(check.prompt, check.system)
+    if task.options.mode != "off":
+        drawn = choose(rim.pools, contract.kind, task.trace_id)
+        panel = panel.joined(await rim.runner.prepare_drawn(drawn, check))
     plan = make_plan(
         task,
-        contract=panel.contract or guess_contract(check.prompt, check.system),
+        contract=contract,
         verifiers=refs_of(panel),
         policy=task.upstream_model or await rim.engines[task.engine].model_for(task.alias),
         defaults=rim.settings.defaults,

@@ -142,6 +142,8 @@ class VerifierRef:
     role: Role
     decisive: bool
     source: Literal["auto", "request", "route"]
+    hidden: bool = False
+    """True when the client may not learn which verifier this is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -442,6 +444,31 @@ class Group:
 
     def finished(self, at_ms: float) -> Group:
         return dataclasses.replace(self, finished_ms=at_ms)
+
+    def without_hidden(self) -> Group:
+        """The group as a client may see it: hidden verifiers have left no name and no verdict."""
+        hidden = {ref.name for ref in self.plan.verifiers if ref.hidden}
+        if not hidden:
+            return self
+        open_refs = tuple(ref for ref in self.plan.verifiers if not ref.hidden)
+        names = hidden - {ref.name for ref in open_refs}
+        scored = tuple(
+            dataclasses.replace(each, verdicts=tuple(v for v in each.verdicts if not v.hidden))
+            for each in self.scored
+        )
+        options = dataclasses.replace(
+            self.task.options,
+            verifiers=tuple(
+                spec for spec in self.task.options.verifiers if not spec.options.get("hidden")
+            ),
+        )
+        return dataclasses.replace(
+            self,
+            task=dataclasses.replace(self.task, options=options),
+            plan=dataclasses.replace(self.plan, verifiers=open_refs),
+            scored=scored,
+            spans=tuple(s for s in self.spans if s.name.removeprefix("verify:") not in names),
+        )
 
     def to_json(self) -> bytes:
         return _adapter().dump_json(self)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Protocol
 
@@ -15,12 +15,15 @@ from app.cache.memory import MemoryCache
 from app.engines.base import Engine
 from app.errors import ConfigError
 from app.gateway import Rim
-from app.settings import EngineSettings, Settings
+from app.metrics import observe_canary
+from app.settings import EngineSettings, PoolSettings, Settings
 from app.store.database import database_url
 from app.store.keys import KeyRing, server_secret
 from app.store.sql import SqlStore
 from app.ui import pages
-from verifiers.run import Runner
+from verifiers.base import Ask, BadCheck, VerifierSpec
+from verifiers.rotation import Pool
+from verifiers.run import Runner, check_spec
 
 
 class Part(Protocol):
@@ -52,6 +55,50 @@ def make_cache(settings: Settings) -> MemoryCache:
     )
 
 
+def make_ask(settings: Settings, engines: Mapping[str, Engine]) -> Ask | None:
+    """How judges reach a model, or None where no engine is named for them."""
+    name = settings.verifiers.judge_engine
+    return engines[name].ask if name else None
+
+
+def make_pools(settings: Settings) -> tuple[Pool, ...]:
+    """The pools of the settings. Raises `ConfigError` for a verifier that cannot be meant."""
+    return tuple(_make_pool(name, each) for name, each in settings.verifiers.pools.items())
+
+
+def _make_pool(name: str, settings: PoolSettings) -> Pool:
+    members = []
+    for index, written in enumerate(settings.verifiers):
+        options = {key: value for key, value in written.items() if key != "use"}
+        spec = VerifierSpec(
+            use=written["use"],
+            options={"hidden": settings.hidden, **options},
+            source="route",
+            param=f"verifiers.pools.{name}.verifiers[{index}]",
+        )
+        try:
+            check_spec(spec)
+        except BadCheck as bad:
+            raise ConfigError(f"{bad.param}: {bad.message}") from None
+        members.append(spec)
+    kind = None if settings.kind == "any" else settings.kind
+    return Pool(name=name, kind=kind, members=tuple(members), take=settings.take)
+
+
+def make_runner(settings: Settings, engines: Mapping[str, Engine]) -> Runner:
+    wanted = settings.verifiers
+    return Runner(
+        deadline_ms=wanted.deadline_ms,
+        workers=wanted.workers,
+        sandbox=wanted.sandbox,
+        ask=make_ask(settings, engines),
+        ask_deadline_ms=wanted.judge_deadline_ms,
+        min_covered=wanted.min_covered_weight,
+        canary_rate=wanted.canary_rate,
+        on_canary=observe_canary,
+    )
+
+
 def create_app(settings: Settings) -> FastAPI:
     """The whole gateway. Nothing is opened before its lifespan begins.
 
@@ -65,9 +112,8 @@ def create_app(settings: Settings) -> FastAPI:
     rim = Rim(
         settings=settings,
         engines=engines,
-        runner=Runner(
-            deadline_ms=settings.verifiers.deadline_ms, workers=settings.verifiers.workers
-        ),
+        runner=make_runner(settings, engines),
+        pools=make_pools(settings),
         cache=make_cache(settings),
         store=store,
     )

@@ -56,6 +56,18 @@ _verify_time = Histogram(
     buckets=_SECONDS,
     registry=REGISTRY,
 )
+_canaries = Counter(
+    "verivote_verifier_canaries_total",
+    "Known-bad answers shown to a verifier; one that `passed` puts it out of use.",
+    ("verifier", "result"),
+    registry=REGISTRY,
+)
+_doubtful = Counter(
+    "verivote_verifier_doubtful_verdicts_total",
+    "Verdicts between a verifier's last good canary and the one that it let pass.",
+    ("verifier",),
+    registry=REGISTRY,
+)
 _cache = Counter(
     "verivote_cache_events_total",
     "Answers from the cache, and requests that waited for an equal one.",
@@ -88,6 +100,13 @@ def observe(group: Group) -> None:
         for verdict in scored.verdicts:
             _verdicts.labels(verdict.verifier, verdict.status.value).inc()
             _verify_time.labels(verdict.verifier).observe(verdict.run_ms / 1000)
+
+
+def observe_canary(verifier: str, caught: bool, doubtful: int) -> None:
+    """Count one known-bad answer that a verifier was shown."""
+    _canaries.labels(verifier, "caught" if caught else "passed").inc()
+    if doubtful:
+        _doubtful.labels(verifier).inc(doubtful)
 
 
 def open_ms(calls: tuple[Call, ...]) -> float:

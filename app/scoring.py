@@ -47,6 +47,7 @@ def refs_of(panel: Panel) -> tuple[VerifierRef, ...]:
             role=member.verifier.role,
             decisive=member.prepared.decisive,
             source=member.spec.source,
+            hidden=member.hidden,
         )
         for member in panel.members
     )

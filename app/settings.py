@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from app.errors import ConfigError
 from app.group import ContentLevel, Effort, Mode, OnUnverified
+from verifiers.base import AnswerKind
 
 ENV_PREFIX = "VERIVOTE__"
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
@@ -101,9 +102,43 @@ class DefaultSettings(Section):
     )
 
 
+class PoolSettings(Section):
+    kind: AnswerKind | Literal["any"] = Field(
+        "any", description="Which tasks: by the kind of their answer."
+    )
+    take: int = Field(1, ge=1, le=64, description="How many of them look at a request.")
+    hidden: bool = Field(True, description="The reply counts them and does not name them.")
+    verifiers: tuple[dict[str, Any], ...] = Field(
+        (), validate_default=True, description='As in a request: `[{ use = "steps" }, …]`.'
+    )
+
+    @field_validator("verifiers")
+    @classmethod
+    def _is_one(cls, value: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+        if not value or not all(isinstance(spec.get("use"), str) for spec in value):
+            raise ValueError('must be a list like [{ use = "steps" }]')
+        return value
+
+
 class VerifierSettings(Section):
     deadline_ms: int = Field(5_000, ge=10, description="Milliseconds of work for one verdict.")
     workers: int = Field(2, ge=1, le=64, description="Killable worker processes.")
+    sandbox: Literal["on", "unsafe"] = Field(
+        "on", description="`unsafe` runs code of models without protection. Never in service."
+    )
+    judge_engine: str = Field("", description="Engine that judges ask; empty: none can be asked.")
+    judge_deadline_ms: int = Field(
+        30_000, ge=100, description="Milliseconds for one verdict of a judge."
+    )
+    min_covered_weight: float = Field(
+        0.0, ge=0, le=1, description="Share of the weight that a reward needs; the rest abstained."
+    )
+    canary_rate: float = Field(
+        0.01, ge=0, le=1, description="How often a verifier is shown a known-bad answer."
+    )
+    pools: dict[str, PoolSettings] = Field(
+        default_factory=dict, description="Verifiers of which some look at each request."
+    )
 
 
 class TelemetrySettings(Section):
@@ -132,6 +167,10 @@ class Settings(Section):
             if self.engines and engine not in self.engines:
                 known = ", ".join(sorted(self.engines))
                 raise ValueError(f"aliases.{alias} names engine '{engine}'; known: {known}")
+        judge = self.verifiers.judge_engine
+        if judge and self.engines and judge not in self.engines:
+            known = ", ".join(sorted(self.engines))
+            raise ValueError(f"verifiers.judge_engine names engine '{judge}'; known: {known}")
         if self.server.keys == "off" and self.server.host not in LOOPBACK_HOSTS:
             raise ValueError(
                 f"server.keys is 'off' but server.host is '{self.server.host}': "

@@ -20,7 +20,13 @@ from pydantic.fields import FieldInfo
 
 from app.cli import cli
 from app.metrics import REGISTRY
-from app.settings import ENV_PREFIX, EngineSettings, Settings
+from app.settings import (
+    ENV_PREFIX,
+    EngineSettings,
+    PoolSettings,
+    Settings,
+    VerifierSettings,
+)
 
 DOCS = Path(__file__).parent
 
@@ -35,6 +41,8 @@ def settings_tables() -> str:
             parts.append(section("engines.main", EngineSettings))
         elif isinstance(model, type) and issubclass(model, BaseModel):
             parts.append(section(name, model))
+            if model is VerifierSettings:
+                parts.append(section("verifiers.pools.NAME", PoolSettings))
         else:
             alone.append(row("", name, field))
     return "\n".join([*parts, "### Top level\n", HEAD, *alone, ""])

@@ -8,7 +8,7 @@ This module holds values and the registry only; it does no I/O and starts no pro
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
@@ -29,7 +29,9 @@ Role = Literal["gate", "outcome", "process", "policy", "judge"]
 Isolation = Literal["inline", "worker", "sandbox", "remote"]
 """Where it runs. `inline` only for pure, bounded work under a millisecond."""
 
-AnswerKind = Literal["number", "choice", "text", "json", "tool_calls", "none"]
+AnswerKind = Literal[
+    "number", "math", "choice", "text", "set", "list", "date", "json", "tool_calls", "code", "none"
+]
 """How an answer becomes a vote key. `none`: free prose, on which nobody can vote."""
 
 
@@ -62,6 +64,20 @@ class AnswerContract:
     """Name of the extraction rule; `auto` is the kind's default (verifiers/extract.py)."""
     choices: tuple[str, ...] = ()
     """The allowed letters or labels when `kind` is `choice`."""
+    names: tuple[str, ...] = ()
+    """What the program must define when `kind` is `code`."""
+    percent: Literal["drop", "ratio", "keep"] = "drop"
+    """What `15%` is: 15, 0.15, or equal to `15%` only (number, math)."""
+    units: Literal["drop", "keep"] = "drop"
+    """Whether a unit is part of the answer (number, math)."""
+    order: Literal["any", "same"] = "any"
+    """Whether the order of `1, 2` matters (math, list)."""
+    dedup: bool = False
+    """Whether repeated items count once (list; in a set they always do)."""
+    separator: str = ""
+    """What stands between items (set, list); empty: found out."""
+    day_order: Literal["", "dmy", "mdy"] = ""
+    """How `03/05/2024` is read (date); empty: not at all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +149,31 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxJob:
+    """What `verify` of a sandboxed verifier asks for: tests to be run against a program."""
+
+    source: str
+    """The candidate's program."""
+    units: tuple[Mapping[str, Any], ...] = ()
+    """Tests, each with its `kind` (verifiers/sandbox/test_side.py)."""
+    orders: tuple[tuple[int, ...], ...] = ((),)
+    """Indices of the units for each run; every run has a fresh process."""
+    entries: tuple[str, ...] = ()
+    """Names under test."""
+    modules: tuple[str, ...] = ()
+    """Names under which the tests import the program."""
+    setup: str = ""
+    """Python before the tests, in their process."""
+    probes: tuple[str, ...] = ()
+    """Expressions whose values are told; the empty one stands for the program's output."""
+    load: bool = True
+    """Whether the program is loaded as a module, or only run as a script."""
+    time_limit_ms: float = 2_000.0
+    """For all calls of one run together."""
+    memory_bytes: int = 512 * 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """One verifier on one sample, as logged."""
 
@@ -148,6 +189,8 @@ class Verdict:
     reason: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)
     steps: tuple[float, ...] | None = None
+    hidden: bool = False
+    """True when the client may not learn which verifier this was."""
     wait_ms: float = 0.0
     """Time until a worker took the job; not part of the deadline."""
     run_ms: float = 0.0
@@ -167,6 +210,58 @@ class BadCheck(ValueError):
 
 class UnknownVerifier(BadCheck):
     """No verifier is registered under this name."""
+
+
+class SandboxVerifier(Protocol):
+    """What a verifier with isolation `sandbox` has beside the rest of the contract.
+
+    Its `verify` may return a `SandboxJob` instead of a finding; the runner runs it and asks again.
+    """
+
+    def conclude(
+        self,
+        prepared: Prepared,
+        candidate: Candidate,
+        answer: Answer,
+        report: Mapping[str, Any],
+    ) -> Finding:
+        """Judge by what the runs of the job came to."""
+        ...
+
+
+class Ask(Protocol):
+    """Asks a model; handed to the runner by whoever has one.
+
+    Returns its text, which follows the JSON Schema `schema` as far as the server keeps to it. May
+    raise anything.
+    """
+
+    async def __call__(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        schema: Mapping[str, Any],
+        max_tokens: int,
+    ) -> str: ...
+
+
+class RemoteVerifier(Protocol):
+    """What a built-in verifier with isolation `remote` has beside the rest of the contract."""
+
+    async def consult(
+        self, prepared: Prepared, candidate: Candidate, answer: Answer, ask: Ask | None
+    ) -> Finding:
+        """Judge with the help of a model; `ask` is None when there is none."""
+        ...
+
+
+@runtime_checkable
+class Watchable(Protocol):
+    """A verifier that knows answers which it must never pass."""
+
+    def canaries(self, prepared: Prepared) -> Sequence[Candidate]:
+        """Candidates that are wrong whatever the options say; none when there is no such."""
+        ...
 
 
 @runtime_checkable
@@ -192,9 +287,28 @@ class Verifier(Protocol):
         """Parse options, references and schemas once. Raises `BadCheck` with the option's name."""
         ...
 
-    def verify(self, prepared: Prepared, candidate: Candidate, answer: Answer) -> Finding:
+    def verify(
+        self, prepared: Prepared, candidate: Candidate, answer: Answer
+    ) -> Finding | SandboxJob:
         """Judge one candidate. `answer` follows `prepared.contract` (kind `none` without one)."""
         ...
+
+
+@runtime_checkable
+class Shortcut(Protocol):
+    """A built-in verifier for workers that settles easy cases on the spot.
+
+    Both methods are pure and take less than a millisecond; None leaves the case to a worker.
+    """
+
+    preload: ClassVar[tuple[str, ...]]
+    """Modules that its workers need and that take long to load."""
+
+    def prepare_inline(self, options: Mapping[str, Any], check: Check) -> Prepared | None: ...
+
+    def verify_inline(
+        self, prepared: Prepared, candidate: Candidate, answer: Answer
+    ) -> Finding | None: ...
 
 
 V = TypeVar("V", bound=type[Any])

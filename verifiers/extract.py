@@ -12,22 +12,39 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
+from verifiers.algebra.values import Policy, vote_key
 from verifiers.arithmetic import find_question
 from verifiers.base import Answer, AnswerContract, AnswerKind, Candidate
 from verifiers.canonical import (
+    MAX_PHRASE_CHARS,
     NotCanonical,
     calls_key,
     choice_key,
+    date_key,
     json_key,
     number_key,
+    quantity_key,
     read_last_number,
-    read_number,
+    read_quantity,
     text_key,
 )
-from verifiers.strict_json import MAX_CHARS as MAX_JSON_CHARS
-from verifiers.strict_json import NotStrictJson, parse_json
+from verifiers.canonical.collections import collection_key, split_items
+from verifiers.code_blocks import find_program, program_key
+from verifiers.places import bullets, last_formula, only_formula, place, tagged
+from verifiers.trimming import after_thinking, unfence_json
 
-EXTRACTOR_VERSION = "1"
+__all__ = [
+    "DEFAULT_CHOICES",
+    "EXTRACTOR_VERSION",
+    "after_thinking",
+    "extract_answer",
+    "guess_contract",
+    "known_rules",
+    "lettered_options",
+    "unfence_json",
+]
+
+EXTRACTOR_VERSION = "2"
 
 MAX_CHARS = 50_000
 """Longest text, after the thinking part, in which an answer is looked for."""
@@ -35,6 +52,8 @@ MAX_PROMPT_CHARS = 8_000
 """Part of a prompt, its end, that is read for what kind of answer it wants."""
 MAX_COMMITMENTS = 64
 MAX_SHORT_TEXT = 200
+MAX_WORDS_OF_FORMULA = 3
+"""Runs of letters; more make a sentence. Commands of LaTeX are none."""
 DEFAULT_CHOICES = tuple("ABCDEFGHIJ")
 
 _UNFINISHED = {"length": "truncated", "content_filter": "filtered", None: "unfinished"}
@@ -50,40 +69,21 @@ def extract_answer(candidate: Candidate, contract: AnswerContract) -> Answer:
     if kind == "tool_calls":
         return _extract_calls(candidate)
     if kind == "json":
-        return _decide(kind, "whole", [candidate.text], json_key)
+        return _extract_json(candidate.text, contract.rule)
     text = after_thinking(candidate.text)
     if text is None:
         return Answer(kind=kind, rule=None, reason="unfinished_thinking")
     if len(text) > MAX_CHARS:
         return Answer(kind=kind, rule=None, reason="too_long")
+    if kind == "code":
+        return _extract_program(text, contract.names)
     rules = _rules(contract)
     for name in rules if contract.rule == "auto" else (contract.rule,):
-        find, read = rules[name]
+        find, read = rules.get(name) or _at_place(name, contract)
         phrases = find(text)
         if phrases:
             return _decide(kind, name, phrases, read)
     return Answer(kind=kind, rule=None, reason="no_answer")
-
-
-def after_thinking(text: str) -> str | None:
-    """What follows the thinking part; None when the text is still thinking at its end."""
-    closed = list(_THINK_END.finditer(text))
-    if closed:
-        text = text[closed[-1].end() :]
-    return None if _THINK_START.match(text) else text.strip()
-
-
-def unfence_json(text: str) -> str | None:
-    """The inside of a text that is exactly one code fence around JSON, byte for byte."""
-    fenced = _FENCE.fullmatch(text) if len(text) <= MAX_JSON_CHARS else None
-    if fenced is None:
-        return None
-    inside = fenced[1].strip("\r\n")
-    try:
-        parse_json(inside)
-    except NotStrictJson:
-        return None
-    return inside
 
 
 def lettered_options(prompt: str) -> tuple[str, ...]:
@@ -105,6 +105,8 @@ def guess_contract(prompt: str, system: str) -> AnswerContract:
         return AnswerContract(kind="choice", choices=letters)
     if _PROSE_WISH.search(prompt):
         return AnswerContract()
+    if "\\boxed" in prompt + system and _FORMULA_COMMAND.search(prompt):
+        return AnswerContract(kind="math")
     if _NUMBER_WISH.search(prompt) or _asks_for_number(prompt):
         return AnswerContract(kind="number")
     if _SHORT_WISH.search(prompt) or _SHORT_WISH.search(system):
@@ -116,29 +118,92 @@ Finder = Callable[[str], Sequence[str]]
 Reader = Callable[[str], str]
 
 
+def known_rules(kind: AnswerKind) -> tuple[str, ...]:
+    """Names of the rules of a kind, in the order in which `auto` tries them."""
+    return tuple(_rules(AnswerContract(kind=kind)))
+
+
 def _rules(contract: AnswerContract) -> dict[str, tuple[Finder, Reader]]:
     """The rules of a kind by name, in the order in which `auto` tries them."""
+    read = _reader(contract)
     if contract.kind == "number":
         return {
-            "boxed_last": (_boxes, _number),
-            "hash": (_hashes, _number),
-            "answer_line": (_number_lines, _number),
-            "last_number": (_last_lines, _last_number),
+            "boxed_last": (_boxes, read),
+            "tagged": (tagged, read),
+            "hash": (_hashes, read),
+            "answer_line": (_number_lines, read),
+            "last_number": (_last_lines, lambda line: number_key(read_last_number(line))),
+        }
+    if contract.kind == "math":
+        return {
+            "boxed_last": (_long_boxes, read),
+            "tagged": (tagged, read),
+            "hash": (_hashes, read),
+            "answer_line": (_math_lines, read),
+            "last_formula": (last_formula, read),
+            "whole": (_short_formula, read),
         }
     if contract.kind == "choice":
         choices = contract.choices or DEFAULT_CHOICES
         return {
-            "answer_line": (_choice_lines, lambda phrase: _choice(phrase, choices)),
+            "answer_line": (_choice_lines, read),
             "boxed_last": (_boxes, lambda phrase: choice_key(_unbox(phrase), choices)),
+            "tagged": (tagged, read),
             "lone_letter": (
                 lambda text: _lone_labels(text, choices),
                 lambda label: choice_key(label, choices),
             ),
         }
+    if contract.kind in ("set", "list"):
+        return {
+            "boxed_last": (_long_boxes, read),
+            "tagged": (tagged, read),
+            "hash": (_hashes, read),
+            "answer_line": (_text_lines, read),
+            "bullets": (bullets, read),
+            "whole": (_short_text, read),
+        }
+    if contract.kind == "date":
+        return {
+            "boxed_last": (_boxes, lambda phrase: read(_unbox(phrase))),
+            "tagged": (tagged, read),
+            "answer_line": (_text_lines, read),
+            "whole": (_short_text, read),
+        }
     return {
-        "answer_line": (_text_lines, text_key),
-        "whole": (_short_text, text_key),
+        "answer_line": (_text_lines, read),
+        "tagged": (tagged, read),
+        "whole": (_short_text, read),
     }
+
+
+def _reader(contract: AnswerContract) -> Reader:
+    """How a phrase of this kind becomes a key."""
+    if contract.kind == "number":
+        return lambda phrase: quantity_key(*read_quantity(phrase, contract.percent, contract.units))
+    if contract.kind == "math":
+        policy = Policy(percent=contract.percent, units=contract.units, order=contract.order)
+        return lambda phrase: vote_key(phrase, policy)
+    if contract.kind == "choice":
+        return lambda phrase: _choice(phrase, contract.choices or DEFAULT_CHOICES)
+    if contract.kind in ("set", "list"):
+        ordered = contract.kind == "list" and contract.order == "same"
+        dedup = contract.kind == "set" or contract.dedup
+        return lambda phrase: collection_key(
+            split_items(phrase, contract.separator), ordered=ordered, dedup=dedup
+        )
+    if contract.kind == "date":
+        return lambda phrase: date_key(phrase, contract.day_order)
+    return text_key
+
+
+def _at_place(rule: str, contract: AnswerContract) -> tuple[Finder, Reader]:
+    """A rule that any kind knows by name; an unknown one finds nothing."""
+    return place(rule) or _nowhere, _reader(contract)
+
+
+def _nowhere(text: str) -> Sequence[str]:
+    return []
 
 
 def _decide(kind: AnswerKind, rule: str, phrases: Sequence[str], read: Reader) -> Answer:
@@ -158,7 +223,7 @@ def _decide(kind: AnswerKind, rule: str, phrases: Sequence[str], read: Reader) -
     return Answer(
         kind=kind,
         rule=rule,
-        text=phrase.strip()[:MAX_SHORT_TEXT],
+        text=phrase.strip()[: MAX_PHRASE_CHARS if kind == "math" else MAX_SHORT_TEXT],
         key=key,
         reason=reason if key is None else "",
     )
@@ -175,28 +240,43 @@ def _extract_calls(candidate: Candidate) -> Answer:
     return Answer(kind="tool_calls", rule="calls", text=text[:MAX_SHORT_TEXT], key=key)
 
 
-def _number(phrase: str) -> str:
-    return number_key(read_number(phrase))
+def _extract_program(text: str, names: Sequence[str]) -> Answer:
+    found = find_program(text, names)
+    if found is None:
+        return Answer(kind="code", rule=None, reason="no_answer")
+    key = program_key(found.source)
+    return Answer(kind="code", rule=found.rule, text=found.source[:MAX_SHORT_TEXT], key=key)
 
 
-def _last_number(text: str) -> str:
-    return number_key(read_last_number(text))
+def _extract_json(text: str, rule: str) -> Answer:
+    """`whole` is the text as it stands; `lone_fence` also takes a fence or a thinking part off."""
+    if rule == "lone_fence":
+        text = after_thinking(text) or ""
+        inside = unfence_json(text)
+        if inside is not None:
+            return _decide("json", "lone_fence", [inside], json_key)
+    return _decide("json", "whole", [text], json_key)
 
 
-def _boxes(text: str) -> Sequence[str]:
+def _long_boxes(text: str) -> Sequence[str]:
+    return _boxes(text, MAX_PHRASE_CHARS)
+
+
+def _boxes(text: str, longest: int = MAX_SHORT_TEXT * 2) -> Sequence[str]:
     """Contents of every `\\boxed{…}`, braces matched."""
-    found = []
-    for start in _BOX.finditer(text):
+    found: list[str] = []
+    for index, start in enumerate(_BOX.finditer(text)):
+        if index > MAX_COMMITMENTS:
+            return [""] * (MAX_COMMITMENTS + 1)
         depth, at = 1, start.end()
-        for brace in _BRACE.finditer(text, at, at + MAX_SHORT_TEXT * 2):
+        for brace in _BRACE.finditer(text, at, at + longest):
             depth += 1 if brace[0] == "{" else -1
             if depth == 0:
-                found.append(text[at : brace.start()])
+                inside = text[at : brace.start()]
+                found += [] if _BOX.search(inside) else [inside]
                 break
         else:
             found.append("")
-        if len(found) > MAX_COMMITMENTS:
-            break
     return found
 
 
@@ -212,6 +292,11 @@ def _number_lines(text: str) -> Sequence[str]:
     """Answer lines that hold a digit: `The answer is below.` commits to nothing."""
     lines = _lines(text, _NUMBER_LABEL)
     return [line for line in lines if _DIGIT.search(_FULL_STOP.split(line, maxsplit=1)[0])]
+
+
+def _math_lines(text: str) -> Sequence[str]:
+    lines = (only_formula(line) for line in _lines(text, _NUMBER_LABEL))
+    return [line for line in lines if line.strip(" .:")]
 
 
 def _last_lines(text: str) -> Sequence[str]:
@@ -278,6 +363,11 @@ def _short_text(text: str) -> Sequence[str]:
     return [text] if 0 < len(text) <= MAX_SHORT_TEXT and "\n" not in text else []
 
 
+def _short_formula(text: str) -> Sequence[str]:
+    """A short text that is not a sentence."""
+    return [] if len(_PLAIN_WORDS.findall(text)) > MAX_WORDS_OF_FORMULA else _short_text(text)
+
+
 def _asks_for_number(prompt: str) -> bool:
     if not prompt.rstrip().endswith(("?", ".", ":")):
         return False
@@ -286,9 +376,6 @@ def _asks_for_number(prompt: str) -> bool:
     return _QUANTITY.search(prompt) is not None and _DIGIT.search(prompt) is not None
 
 
-_THINK_END = re.compile(r"</(?:think|thinking|reasoning)>", re.IGNORECASE)
-_THINK_START = re.compile(r"\s{0,100}<(?:think|thinking|reasoning)>", re.IGNORECASE)
-_FENCE = re.compile(r"\s*```(?:json|JSON)?[ \t]*\r?\n(.*?)\r?\n?[ \t]*```\s*", re.DOTALL)
 _DIGIT = re.compile(r"[0-9０-９]")
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s?\{")
@@ -329,6 +416,7 @@ _LINE_LABEL = re.compile(
     r"^[ \t*_]{0,6}(?:[(\[]([A-Za-z])[)\]]|([A-Z])[).:])(?=[\s*_]|$)", re.MULTILINE
 )
 _INLINE = re.compile(r"\(([A-Z])\)")
+_PLAIN_WORDS = re.compile(r"(?<![\\A-Za-z])[A-Za-z]+(?![A-Za-z])")
 _EMPHASIS = re.compile(r"(?<!\w)(?:\*\*|__)|(?:\*\*|__)(?!\w)")
 _FULL_STOP = re.compile(r"[.!?](?:\s|$)")
 _SENTENCE_END = re.compile(r"(?<=\w\w\w)[.!;](?:\s|$)|,?\s(?:because|since|which)\b")
@@ -345,6 +433,7 @@ _NUMBER_WISH = re.compile(
     rf"\b{_ONLY}\b(?:number|integer|digits?)\b|####|\\boxed|\bas an? (?:number|integer|fraction)\b",
     re.IGNORECASE,
 )
+_FORMULA_COMMAND = re.compile(r"\\(?!boxed)(?:[a-zA-Z]{2,}|[(\[{])")
 _SHORT_WISH = re.compile(
     r"\b(?:in|with|using) (?:just |only )?(?:one|a single|1) word\b|\bone[- ]word answer\b"
     r"|\b(?:answer|reply|respond|output|return|give)[^.\n]{0,20}\b(?:only|just)\b[^.\n]{0,40}"

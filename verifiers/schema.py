@@ -20,21 +20,34 @@ MAX_SCHEMA_CHARS = 262_144
 MAX_MESSAGE_CHARS = 300
 
 
-def compile_schema(schema: object, *, param: str, request: bool = False) -> Validator:
-    """A validator for the schema. Raises `BadCheck` at `param`."""
+def compile_schema(
+    schema: object,
+    *,
+    param: str,
+    request: bool = False,
+    resources: Mapping[str, object] | None = None,
+) -> Validator:
+    """A validator for the schema. Raises `BadCheck` at `param`.
+
+    `resources` are schemas by their URI: all that a `$ref` may name outside the schema.
+    """
     import jsonschema_rs  # here, so that the gateway itself never loads it
 
     if not isinstance(schema, Mapping | bool):
         raise BadCheck("a schema is an object or a boolean", param=param, request=request)
     try:
         exact = parse_json(json.dumps(schema), max_chars=MAX_SCHEMA_CHARS)
+        known = parse_json(json.dumps(resources or {}), max_chars=MAX_SCHEMA_CHARS)
     except (NotStrictJson, ValueError, TypeError, RecursionError) as unfit:
         raise BadCheck(
             f"not a usable schema: {str(unfit)[:MAX_MESSAGE_CHARS]}", param=param, request=request
         ) from None
     try:
+        registry = None
+        if known:
+            registry = jsonschema_rs.Registry(list(known.items()), draft=jsonschema_rs.Draft202012)
         return jsonschema_rs.validator_for(
-            exact, offline=True, pattern_options=jsonschema_rs.RegexOptions()
+            exact, offline=True, registry=registry, pattern_options=jsonschema_rs.RegexOptions()
         )
     except (ValueError, jsonschema_rs.ReferencingError) as refused:
         raise BadCheck(_explain(refused), param=param, request=request) from None

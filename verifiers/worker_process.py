@@ -1,12 +1,14 @@
 """The inside of a worker process: take one job, do it, answer in JSON.
 
 The parent writes pickled jobs (it is trusted) and reads JSON lines (a worker is not). A worker
-limits its own memory, leaves no core file, and dies with its parent. It is killable and small, not
-a sandbox: code that a model wrote is run elsewhere.
+limits its own memory, leaves no core file, and dies with its parent. Where the kernel can, it also
+reaches no network, starts no process and signals nobody. It is killable and small, not a sandbox:
+code that a model wrote is run elsewhere.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import importlib
@@ -19,10 +21,20 @@ import struct
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
-from verifiers.base import BadCheck, Prepared, UnknownVerifier, Verifier, get_verifier
+from verifiers.base import (
+    BadCheck,
+    Prepared,
+    SandboxJob,
+    SandboxVerifier,
+    UnknownVerifier,
+    Verifier,
+    Watchable,
+    get_verifier,
+)
 from verifiers.findings import BadFinding, from_wire, to_wire
+from verifiers.sandbox.confine import confine
 
 FRAME = struct.Struct(">I")
 """Length of the pickle that follows, in bytes."""
@@ -43,6 +55,10 @@ def main() -> None:
     _limit(setup["memory_bytes"])
     for module in ("verifiers", *setup["plugins"]):
         importlib.import_module(module)
+    for module in setup["preload"]:
+        with contextlib.suppress(ImportError):  # the verifier says what is missing
+            importlib.import_module(module)
+    confine()
     _write(socket_fd, {"ready": True})
     _serve(inbox, socket_fd)
 
@@ -79,12 +95,25 @@ def _do(job: Mapping[str, Any], kept: dict[bytes, _Ready]) -> dict[str, Any]:
         return {
             "contract": asdict(contract) if contract is not None else None,
             "decisive": ready.prepared.decisive is True,
+            "canaries": _canaries_of(ready),
         }
-    found = ready.verifier.verify(ready.prepared, job["candidate"], job["answer"])
+    if job["report"] is not None:
+        conclude = cast(SandboxVerifier, ready.verifier).conclude
+        found: object = conclude(ready.prepared, job["candidate"], job["answer"], job["report"])
+    else:
+        found = ready.verifier.verify(ready.prepared, job["candidate"], job["answer"])
+    if isinstance(found, SandboxJob):
+        return {"sandbox": asdict(found)}
     try:
         return {"finding": to_wire(from_wire(to_wire(found)))}
     except BadFinding as refused:
         return {"fault": refused.reason}
+
+
+def _canaries_of(ready: _Ready) -> list[dict[str, Any]]:
+    if not isinstance(ready.verifier, Watchable):
+        return []
+    return [asdict(canary) for canary in ready.verifier.canaries(ready.prepared)]
 
 
 def _make_ready(spec: bytes, kept: dict[bytes, _Ready]) -> _Ready:

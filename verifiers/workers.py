@@ -48,6 +48,8 @@ class Job:
     candidate: Candidate | None = None
     """None asks only to prepare."""
     answer: Answer | None = None
+    report: Mapping[str, Any] | None = None
+    """What the sandbox said, for a verifier that asked for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +85,7 @@ class WorkerPool:
     ) -> None:
         self._size = size
         self._setup = {"plugins": tuple(plugins), "memory_bytes": memory_bytes}
+        self._preload: set[str] = set()
         self._jobs_per_worker = jobs_per_worker
         self._slots = asyncio.Semaphore(size)
         self._idle: list[_Worker] = []
@@ -95,6 +98,10 @@ class WorkerPool:
     def pids(self) -> tuple[int, ...]:
         """Process ids of the living workers."""
         return tuple(worker.process.pid for worker in self._live)
+
+    def preload(self, modules: Sequence[str]) -> None:
+        """Modules that new workers load before they are ready, so that no deadline pays for it."""
+        self._preload.update(modules)
 
     async def run(self, job: Job, deadline_ms: float) -> Reply:
         """Let a worker do the job. Every failure is a `Reply` with its fault."""
@@ -149,7 +156,7 @@ class WorkerPool:
         self._live.add(worker)
         try:
             async with asyncio.timeout(START_S):
-                await worker.start(self._setup)
+                await worker.start({**self._setup, "preload": tuple(sorted(self._preload))})
         except (TimeoutError, _Lost):
             self._discard(worker)
             raise _Lost("unavailable") from None
@@ -239,6 +246,7 @@ class _Worker:
                 "spec": job.spec,
                 "candidate": job.candidate,
                 "answer": job.answer,
+                "report": job.report,
             }
         )
 

@@ -57,6 +57,7 @@ def verification_of(group: Group) -> dict[str, Any]:
         "verifiers": [
             {"name": verdict.verifier, "status": verdict.status.value, "score": verdict.score}
             for verdict in (winner.verdicts if winner else ())
+            if not verdict.hidden
         ],
         "stop_reason": decision.stop_reason if decision else "",
         "route": group.plan.route,
@@ -65,8 +66,10 @@ def verification_of(group: Group) -> dict[str, Any]:
         "cache": _cache(group),
         "degraded": list(group.degraded),
     }
+    if hidden := sum(ref.hidden for ref in group.plan.verifiers):
+        told["hidden_verifiers"] = hidden
     if "trace" in group.task.options.include and not held:
-        told["trace"] = orjson.loads(group.to_json())
+        told["trace"] = orjson.loads(group.without_hidden().to_json())
     return told
 
 
@@ -254,7 +257,8 @@ def _head(task: Task, plan: Plan, kind: str) -> dict[str, Any]:
 
 def _fingerprint(plan: Plan) -> str:
     """Changes when the model or a verifier does."""
-    return _digest(plan.policy, tuple(f"{ref.name}/{ref.version}" for ref in plan.verifiers))
+    named = (ref for ref in plan.verifiers if not ref.hidden)
+    return _digest(plan.policy, tuple(f"{ref.name}/{ref.version}" for ref in named))
 
 
 @lru_cache(maxsize=1024)

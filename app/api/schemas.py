@@ -69,6 +69,7 @@ VERIFICATION = _object(
         "cache": _object({"hit": BOOLEAN}),
         "degraded": _array(STRING),
     },
+    hidden_verifiers=INTEGER,
     trace=OBJECT,
 )
 ERROR = _object(

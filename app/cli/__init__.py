@@ -20,6 +20,7 @@ COMMANDS = {
     "serve": "Serve the gateway in front of one model server.",
     "chat": "Ask the gateway from the terminal.",
     "trace": "List and show traces.",
+    "grade": "Grade completions of a file with any verifiers.",
     "doctor": "Check what this machine lacks, with the fix.",
     "config": "Check, show and describe the settings.",
     "db": "Bring the database to this version's schema.",

@@ -6,9 +6,9 @@ samples, each handed over as soon as it ends, and can stop the rest at once.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from app.group import Call, Delta, Draw, Plan, Sample, Task
 
@@ -91,6 +91,16 @@ class Engine(Protocol):
 
     async def model_for(self, alias: str) -> str:
         """The model that is asked when the client names none of the upstream's. Never raises."""
+        ...
+
+    async def ask(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        schema: Mapping[str, Any],
+        max_tokens: int,
+    ) -> str:
+        """One plain call for a judge: its text. Raises `EngineError` or `Overloaded`."""
         ...
 
     async def is_up(self) -> bool:

@@ -13,9 +13,11 @@ import json
 import logging
 import secrets
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from app.engines.base import Capabilities, DeltaSink, Drawing, EngineModel
@@ -113,6 +115,15 @@ class EmbeddedEngine:
 
     async def model_for(self, alias: str) -> str:
         return alias if self._inner is None else await self._inner.model_for(alias)
+
+    async def ask(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        schema: Mapping[str, Any],
+        max_tokens: int,
+    ) -> str:
+        return await self._server.ask(messages, schema=schema, max_tokens=max_tokens)
 
     async def is_up(self) -> bool:
         return self._inner is not None and await self._inner.is_up()

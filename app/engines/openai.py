@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+from app.engines.asking import ask_model
 from app.engines.base import Capabilities, DeltaSink, EngineModel
 from app.engines.drawing import OpenAIDrawing
 from app.engines.limits import InflightSamples
@@ -75,6 +77,22 @@ class OpenAIEngine:
         """The model that is asked when the plan names none."""
         facts = await self._probe.facts()
         return facts.model_for(alias, self._upstream.settings.model)
+
+    async def ask(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        schema: Mapping[str, Any],
+        max_tokens: int,
+    ) -> str:
+        return await ask_model(
+            self._upstream,
+            self._probe,
+            self._inflight,
+            messages,
+            schema=schema,
+            max_tokens=max_tokens,
+        )
 
     async def is_up(self) -> bool:
         """A server without a model list still counts: it answered."""

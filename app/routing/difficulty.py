@@ -10,14 +10,20 @@ import math
 
 from app.group import Reason
 from app.routing.features import Features
+from verifiers.base import AnswerKind
 
 THRESHOLD = 0.5
 
 _BIAS = -2.0
-_KIND_WEIGHT = {
+_KIND_WEIGHT: dict[AnswerKind, float] = {
     "number": 2.2,
+    "math": 2.2,
     "choice": 2.2,
     "text": 2.2,
+    "set": 2.2,
+    "list": 2.2,
+    "date": 2.2,
+    "code": 2.2,
     "json": 0.3,
     "tool_calls": 0.3,
     "none": -1.0,

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from app.group import Group, Scored, text_of
 from app.store.content import level_of
+from verifiers.compose import process_rewards
 
 Split = Literal["train", "gate", "audit"]
 
@@ -49,6 +50,7 @@ def _sample_part(group: Group, scored: Scored) -> dict[str, Any]:
         "logprobs": sample.logprobs,
         "finish_reason": sample.finish_reason,
         "reward": scored.reward,
+        "step_rewards": process_rewards(scored.verdicts),
         "verdicts": [
             {
                 "verifier": v.verifier,

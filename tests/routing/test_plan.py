@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
 from app.group import Options, Parameters
 from app.routing.plan import make_plan, seed_of
 from app.settings import DefaultSettings
 from tests.builders import a_ref, a_task
-from verifiers.base import AnswerContract
+from verifiers.base import AnswerContract, AnswerKind
 from verifiers.extract import guess_contract
 
 
@@ -106,3 +108,9 @@ def test_the_clients_seed_is_used_and_else_the_trace_decides():
     assert plan_for("Hi", parameters=Parameters(seed=7)).seed == 7
     assert plan_for("Hi").seed == seed_of(a_task().trace_id)
     assert 0 <= seed_of("anything") < 2**31
+
+
+@pytest.mark.parametrize("kind", get_args(AnswerKind))
+def test_every_kind_of_answer_has_a_plan(kind):
+    """A kind without a weight would be a 500 on its first request."""
+    assert plan_for("Is it?", a_ref(), contract=AnswerContract(kind=kind)).difficulty > 0

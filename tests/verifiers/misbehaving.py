@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -52,16 +54,28 @@ class Misbehaving:
         return act(options)
 
 
-def fork_and_return(options: Mapping[str, Any]) -> Finding:
+def fork(options: Mapping[str, Any]) -> Finding:
     os.fork()
     return PASS
 
 
-def fork_and_stay(options: Mapping[str, Any]) -> Finding:
-    child = os.fork()
-    if child:
-        Path(options["path"]).write_text(str(child))
-    time.sleep(3600)
+def signal_the_parent(options: Mapping[str, Any]) -> Finding:
+    os.kill(os.getppid(), 0)
+    return PASS
+
+
+def open_a_connection(options: Mapping[str, Any]) -> Finding:
+    socket.create_connection(("127.0.0.1", 9))
+    return PASS
+
+
+def make_a_pair(options: Mapping[str, Any]) -> Finding:
+    socket.socketpair()
+    return PASS
+
+
+def start_a_shell(options: Mapping[str, Any]) -> Finding:
+    subprocess.run(["/bin/sh", "-c", "true"], check=True)
     return PASS
 
 
@@ -122,8 +136,11 @@ WAYS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "bool_score": lambda _: Finding(status=Status.PASS, score=True),
     "too_much": lambda _: Finding(status=Status.FAIL, score=99.0),
     "odd_evidence": lambda _: Finding(status=Status.PASS, evidence={"x": object()}),
-    "fork_and_return": fork_and_return,
-    "fork_and_stay": fork_and_stay,
+    "fork": fork,
+    "signal_the_parent": signal_the_parent,
+    "open_a_connection": open_a_connection,
+    "make_a_pair": make_a_pair,
+    "start_a_shell": start_a_shell,
     "eat_memory": eat_memory,
     "recurse": recurse,
     "print_a_pass": print_a_pass,

@@ -1,9 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from verifiers.base import Status, Verdict
-from verifiers.compose import compose_reward, gates_pass, is_refuted, is_verified
+from verifiers.compose import (
+    compose_reward,
+    gates_pass,
+    is_refuted,
+    is_verified,
+    process_rewards,
+)
 
 
 def verdict(said: str) -> Verdict:
@@ -47,16 +55,42 @@ def verdict(said: str) -> Verdict:
         (["process fail", "outcome pass"], 1.0),
         (["judge fail", "outcome pass"], 1.0),
         (["judge error", "outcome pass"], 1.0),
+        (["judge fail 0.4"], 0.4),
+        (["judge pass 0.8", "judge fail 0.4"], 0.6),
+        (["judge error"], None),
+        (["judge pass", "judge error"], None),
+        (["judge pass", "outcome abstain"], None),
+        (["judge pass", "gate fail"], 0.0),
+        (["process pass"], None),
     ],
 )
 def test_reward_is_gates_times_graded_and_none_when_unchecked(said, reward):
-    assert compose_reward([verdict(text) for text in said]) == reward
+    assert compose_reward([verdict(text) for text in said]) == (
+        None if reward is None else pytest.approx(reward)
+    )
 
 
 def test_weights_share_the_reward_among_graded_verdicts_only():
     verdicts = [verdict(said) for said in ("outcome pass", "outcome fail", "outcome abstain")]
 
     assert compose_reward(verdicts, [3.0, 1.0, 100.0]) == 0.75
+
+
+@pytest.mark.parametrize(
+    ("min_covered", "reward"), [(0.0, 1.0), (0.25, 1.0), (0.26, None), (1.0, None)]
+)
+def test_too_little_covered_weight_is_no_reward(min_covered, reward):
+    verdicts = [verdict(said) for said in ("outcome pass", "outcome abstain")]
+
+    assert compose_reward(verdicts, [1.0, 3.0], min_covered=min_covered) == reward
+
+
+def test_step_scores_stay_apart_from_the_reward():
+    steps = replace(verdict("process fail 0.5"), verifier="steps", steps=(1.0, 0.0))
+    verdicts = [steps, verdict("outcome pass !")]
+
+    assert compose_reward(verdicts) == 1.0
+    assert process_rewards(verdicts) == {"steps": (1.0, 0.0)}
 
 
 @pytest.mark.parametrize(
@@ -80,7 +114,10 @@ def test_weights_share_the_reward_among_graded_verdicts_only():
         (["policy fail", "outcome pass !"], False, True, False),
         (["judge pass !"], True, False, False),
         (["judge error", "outcome pass !"], True, False, False),
-        (["process fail", "outcome pass !"], True, False, True),
+        (["process fail", "outcome pass !"], True, True, False),
+        (["process pass", "outcome pass !"], True, False, True),
+        (["process abstain", "outcome pass !"], True, False, True),
+        (["process pass !"], True, False, False),
     ],
 )
 def test_what_verdicts_say_about_an_answer(said, passes, refuted, verified):

@@ -126,6 +126,8 @@ def test_lettered_options_are_read_from_the_prompt(prompt, letters):
         ("What is the sum of the digits of 798?", "number"),
         ("A shirt costs $20 and is 15% off. What is its price? Explain your reasoning.", "number"),
         ("Solve it and put the result in \\boxed{}.", "number"),
+        ("Simplify $\\frac{x}{2} + x$. Put the answer in \\boxed{}.", "math"),
+        ("Simplify $\\frac{1}{2} + 2$.", "none"),
         ("Which option is right? (A) walk (B) drive (C) swim (D) fly", "choice"),
         ("Which city is the capital of Australia? Answer with the city only.", "text"),
         ("Name the capital of Peru in one word.", "text"),

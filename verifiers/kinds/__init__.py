@@ -1,5 +1,47 @@
 """The built-in verifiers, one file each. A new one is a file here and a name below."""
 
-from verifiers.kinds import calculator, choice, json_schema, number, text, tool_calls
+from verifiers.kinds import (
+    calculator,
+    choice,
+    constraints,
+    date,
+    format,
+    grounding,
+    json_equal,
+    json_schema,
+    judge,
+    ledger,
+    list,
+    math,
+    number,
+    policy,
+    program,
+    set,
+    steps,
+    text,
+    tool_calls,
+    unit_tests,
+)
 
-__all__ = ["calculator", "choice", "json_schema", "number", "text", "tool_calls"]
+__all__ = [
+    "calculator",
+    "choice",
+    "constraints",
+    "date",
+    "format",
+    "grounding",
+    "json_equal",
+    "json_schema",
+    "judge",
+    "ledger",
+    "list",
+    "math",
+    "number",
+    "policy",
+    "program",
+    "set",
+    "steps",
+    "text",
+    "tool_calls",
+    "unit_tests",
+]

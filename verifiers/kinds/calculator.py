@@ -8,7 +8,7 @@ rounding: a question whose value has many decimals is not taken up at all.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, ClassVar
@@ -94,6 +94,11 @@ class Calculator:
         if Fraction(answer.key) == wanted.value:
             return Finding(status=Status.PASS, reason="equal", evidence=evidence)
         return Finding(status=Status.FAIL, reason="different", evidence=evidence)
+
+    def canaries(self, prepared: Prepared) -> Sequence[Candidate]:
+        """A number beside the right one."""
+        wanted: Wanted = prepared.payload
+        return (Candidate(text=f"Answer: {number_key(wanted.value + 1)}"),)
 
 
 def _squeeze(text: str) -> str:

@@ -6,7 +6,7 @@ names no label, or several, and abstains on the rest.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from verifiers.base import (
@@ -23,7 +23,8 @@ from verifiers.base import (
     register,
 )
 from verifiers.canonical import NotCanonical, choice_key
-from verifiers.extract import DEFAULT_CHOICES, lettered_options
+from verifiers.extract import DEFAULT_CHOICES, known_rules, lettered_options
+from verifiers.places import read_rule
 
 MAX_CHOICES = 64
 MAX_LABEL_CHARS = 80
@@ -38,6 +39,7 @@ class Choice:
     options: ClassVar[Mapping[str, str]] = {
         "reference": "The right label; without it nothing is proven.",
         "choices": "All labels. Default: the lettered options of the prompt, else A to J.",
+        "extract": "The rule that finds the answer. Default: `auto`, all of them in their order.",
     }
 
     def detect(self, check: Check) -> None:
@@ -45,7 +47,8 @@ class Choice:
 
     def prepare(self, options: Mapping[str, Any], check: Check) -> Prepared:
         choices = _read_choices(options, check)
-        contract = AnswerContract(kind="choice", choices=choices)
+        rule = read_rule(options.get("extract", "auto"), known_rules("choice"))
+        contract = AnswerContract(kind="choice", rule=rule, choices=choices)
         reference = options.get("reference")
         if reference is None:
             return Prepared(payload=None, contract=contract)
@@ -70,6 +73,14 @@ class Choice:
         if answer.key == prepared.payload:
             return Finding(status=Status.PASS, reason="equal", evidence=evidence)
         return Finding(status=Status.FAIL, reason="different", evidence=evidence)
+
+    def canaries(self, prepared: Prepared) -> Sequence[Candidate]:
+        """The other labels."""
+        contract = prepared.contract
+        if prepared.payload is None or contract is None:
+            return ()
+        others = (label for label in contract.choices if label != prepared.payload)
+        return tuple(Candidate(text=f"Answer: {label}") for label in others)
 
 
 def _read_choices(options: Mapping[str, Any], check: Check) -> tuple[str, ...]:

@@ -8,7 +8,8 @@ and backreferences are refused. JSON inside a code fence is a fail.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from verifiers.base import (
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from jsonschema_rs import Validator
 
 MAX_CHARS = 1_000_000
+MAX_RESOURCES = 100
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}:\S")
 REQUEST_PARAM = "response_format.json_schema.schema"
 
 
@@ -42,6 +45,7 @@ class JsonSchema:
     isolation: ClassVar[Isolation] = "worker"
     options: ClassVar[Mapping[str, str]] = {
         "schema": "A JSON Schema, object or boolean. Default: the one of `response_format`.",
+        "resources": "Schemas by their URI, which a `$ref` may name. Nothing is ever fetched.",
     }
 
     def detect(self, check: Check) -> Mapping[str, Any] | None:
@@ -55,7 +59,9 @@ class JsonSchema:
             raise BadCheck("a schema is needed, here or in `response_format`", param="schema")
         of_request = schema == requested
         param = REQUEST_PARAM if of_request else "schema"
-        validator = compile_schema(schema, param=param, request=of_request)
+        validator = compile_schema(
+            schema, param=param, request=of_request, resources=_read_resources(options)
+        )
         contract = AnswerContract(kind="json", rule="whole")
         return Prepared(payload=validator, contract=contract, decisive=True)
 
@@ -73,6 +79,22 @@ class JsonSchema:
         if fault is not None:
             return Finding(status=Status.FAIL, reason="schema_mismatch", evidence=fault)
         return Finding(status=Status.PASS, reason="matches_schema")
+
+    def canaries(self, prepared: Prepared) -> Sequence[Candidate]:
+        """Texts that are no JSON, whatever the schema."""
+        return (Candidate(text="{"), Candidate(text='{"a": 1, "a": 2}'))
+
+
+def _read_resources(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    resources = options.get("resources", {})
+    if not isinstance(resources, Mapping) or len(resources) > MAX_RESOURCES:
+        raise BadCheck(
+            f"resources are at most {MAX_RESOURCES} schemas by their URI", param="resources"
+        )
+    for uri, schema in resources.items():
+        if not _ABSOLUTE.match(uri) or not isinstance(schema, Mapping | bool):
+            raise BadCheck(f"'{uri[:80]}' is no URI with a schema", param="resources")
+    return resources
 
 
 def _requested_schema(check: Check) -> Any:

@@ -2,12 +2,12 @@
 
 With a reference a pass is proof: written digits are compared exactly, as fractions. Without one it
 only says what to vote on: it fails an answer that is no number and abstains on the rest.
-It compares values, not units or currencies (verifiers/canonical.py says which are dropped).
+It compares values; units and currencies only where `units` says so (verifiers/canonical).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, ClassVar
@@ -25,12 +25,16 @@ from verifiers.base import (
     Status,
     register,
 )
-from verifiers.canonical import NotCanonical, number_key, read_number
+from verifiers.canonical import NotCanonical, number_key, quantity_key, read_quantity
+from verifiers.extract import known_rules
+from verifiers.places import read_rule
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
     reference: Fraction
+    unit: str
+    """Empty where the policy drops units."""
     tolerance: Fraction
 
 
@@ -43,24 +47,34 @@ class Number:
     options: ClassVar[Mapping[str, str]] = {
         "reference": "The right number, as text or number; without it nothing is proven.",
         "tolerance": "Largest allowed difference, in the unit of the answer. Default 0: exact.",
+        "percent": "What `15%` is: `drop` (default): 15. `ratio`: 0.15. `keep`: only `15%`.",
+        "units": "`drop` (default): `18 cm` is 18. `keep`: the unit must be the same.",
+        "extract": "The rule that finds the answer. Default: `auto`, all of them in their order.",
     }
 
     def detect(self, check: Check) -> None:
         return None
 
     def prepare(self, options: Mapping[str, Any], check: Check) -> Prepared:
-        contract = AnswerContract(kind="number")
+        contract = AnswerContract(
+            kind="number",
+            rule=read_rule(options.get("extract", "auto"), known_rules("number")),
+            percent=_choose(options, "percent", ("drop", "ratio", "keep")),
+            units=_choose(options, "units", ("drop", "keep")),
+        )
         if options.get("reference") is None:
             if "tolerance" in options:
                 raise BadCheck("a tolerance needs a reference", param="tolerance")
             return Prepared(payload=None, contract=contract)
-        wanted = Wanted(
-            reference=_read_option(options, "reference"),
-            tolerance=_read_option(options, "tolerance") if "tolerance" in options else Fraction(0),
-        )
-        if wanted.tolerance < 0:
+        reference, unit = _read_option(options, "reference", contract)
+        tolerance = Fraction(0)
+        if "tolerance" in options:
+            tolerance, _ = _read_option(options, "tolerance", contract)
+        if tolerance < 0:
             raise BadCheck("a tolerance is not negative", param="tolerance")
-        return Prepared(payload=wanted, contract=contract, decisive=True)
+        return Prepared(
+            payload=Wanted(reference, unit, tolerance), contract=contract, decisive=True
+        )
 
     def verify(self, prepared: Prepared, candidate: Candidate, answer: Answer) -> Finding:
         if answer.key is None:
@@ -68,17 +82,37 @@ class Number:
         wanted: Wanted | None = prepared.payload
         if wanted is None:
             return Finding(status=Status.ABSTAIN, reason="no_reference")
-        evidence = {"expected": number_key(wanted.reference), "got": answer.key}
-        if abs(Fraction(answer.key) - wanted.reference) <= wanted.tolerance:
+        value, _, unit = answer.key.partition(" ")
+        evidence = {"expected": quantity_key(wanted.reference, wanted.unit), "got": answer.key}
+        if unit != wanted.unit:
+            return Finding(status=Status.FAIL, reason="other_unit", evidence=evidence)
+        if abs(Fraction(value) - wanted.reference) <= wanted.tolerance:
             return Finding(status=Status.PASS, reason="equal", evidence=evidence)
         return Finding(status=Status.FAIL, reason="different", evidence=evidence)
 
+    def canaries(self, prepared: Prepared) -> Sequence[Candidate]:
+        """A number just out of reach of the reference."""
+        wanted: Wanted | None = prepared.payload
+        if wanted is None:
+            return ()
+        wrong = number_key(wanted.reference + wanted.tolerance + 1)
+        return (Candidate(text=f"Answer: {wrong}"), Candidate(text=f"\\boxed{{{wrong}}}"))
 
-def _read_option(options: Mapping[str, Any], name: str) -> Fraction:
+
+def _choose(options: Mapping[str, Any], name: str, known: tuple[str, ...]) -> Any:
+    value = options.get(name, known[0])
+    if value not in known:
+        raise BadCheck(f"{name} must be one of {', '.join(known)}, got {value!r:.40}", param=name)
+    return value
+
+
+def _read_option(
+    options: Mapping[str, Any], name: str, contract: AnswerContract
+) -> tuple[Fraction, str]:
     value = options[name]
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise BadCheck(f"{name} must be a number or its text", param=name)
     try:
-        return read_number(str(value))
+        return read_quantity(str(value), contract.percent, contract.units)
     except NotCanonical:
         raise BadCheck(f"{name} is not one number: {value!r:.60}", param=name) from None

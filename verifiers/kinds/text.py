@@ -7,7 +7,7 @@ answer and abstains on the rest. It knows no synonyms and never looks for a part
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from verifiers.base import (
@@ -24,6 +24,8 @@ from verifiers.base import (
     register,
 )
 from verifiers.canonical import NotCanonical, text_key
+from verifiers.extract import known_rules
+from verifiers.places import read_rule
 
 MAX_REFERENCES = 100
 
@@ -36,13 +38,15 @@ class Text:
     isolation: ClassVar[Isolation] = "inline"
     options: ClassVar[Mapping[str, str]] = {
         "reference": "The right text, or a list of accepted ones; without it nothing is proven.",
+        "extract": "The rule that finds the answer. Default: `auto`, all of them in their order.",
     }
 
     def detect(self, check: Check) -> None:
         return None
 
     def prepare(self, options: Mapping[str, Any], check: Check) -> Prepared:
-        contract = AnswerContract(kind="text")
+        rule = read_rule(options.get("extract", "auto"), known_rules("text"))
+        contract = AnswerContract(kind="text", rule=rule)
         reference = options.get("reference")
         if reference is None:
             return Prepared(payload=None, contract=contract)
@@ -61,6 +65,15 @@ class Text:
         if answer.key in prepared.payload:
             return Finding(status=Status.PASS, reason="equal", evidence=evidence)
         return Finding(status=Status.FAIL, reason="different", evidence=evidence)
+
+    def canaries(self, prepared: Prepared) -> Sequence[Candidate]:
+        """A text that is none of the accepted ones."""
+        if prepared.payload is None:
+            return ()
+        wrong = "unknown"
+        while wrong in prepared.payload:
+            wrong += "er"
+        return (Candidate(text=f"Answer: {wrong}"), Candidate(text=wrong))
 
 
 def _read_reference(text: object) -> str:

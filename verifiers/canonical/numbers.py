@@ -1,63 +1,16 @@
-"""Canonical answers: what a model wrote → the vote key.
-
-Two answers are one vote exactly when their keys are equal, so every key is exact: numbers are
-fractions of written digits, JSON never passes through a double. House rules, stated because
-public graders contradict each other:
-
-- `1,234` = `1234` = `1234.0` = `1.234e3`; a comma is never a decimal mark (`1,5` is no number).
-- A percent sign, a currency and a trailing unit are dropped: `15%` = `15`, `$18` = `18 dollars`.
-- `3/4` = `0.75`, `1 3/4` = `1.75`; a division that comes out even (`10/5`) is work left undone.
-- `thousand`, `million`, `billion`, `trillion`, `dozen` multiply; other number words are not read.
-- Short text: NFKC, case folded, outer punctuation, quotes and leading articles dropped.
-
-Hidden characters and words of mixed scripts are refused, not repaired.
-"""
+"""Numbers: fractions of written digits, never doubles."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 import unicodedata
-from collections.abc import Sequence
 from fractions import Fraction
 
-from verifiers.base import ToolCall
-from verifiers.strict_json import NotStrictJson, dump_canonical, parse_json
+from verifiers.canonical.cleaning import MAX_PHRASE_CHARS, NotCanonical, clean
+from verifiers.canonical.units import PercentPolicy, UnitPolicy, unit_name
 
 MAX_DIGITS = 1_000
 """Digits of one number, its exponent written out."""
-MAX_PHRASE_CHARS = 4_000
-MAX_KEY_CHARS = 512
-"""A longer key is its beginning and a hash of the whole."""
-
-
-class NotCanonical(ValueError):
-    """This text has no canonical form of the wanted kind."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        """Short code: `not_a_number`, `ambiguous`, `hidden_characters`, `mixed_scripts`, …"""
-
-
-def clean(text: str) -> str:
-    """NFKC text. Raises `NotCanonical` on invisible characters and mixed scripts in a word."""
-    if _CONTROL.search(text):
-        raise NotCanonical("hidden_characters")
-    if text.isascii():
-        return text
-    text = unicodedata.normalize("NFKC", text).replace("−", "-")
-    previous = ""
-    for char in text:
-        category = unicodedata.category(char)
-        joins = char in "\u200c\u200d" and previous and not previous.isascii()
-        if (category == "Cf" and not joins) or category == "Cs":
-            raise NotCanonical("hidden_characters")
-        previous = char
-    for word in _WORD.findall(text):
-        if len(_scripts(word)) > 1:
-            raise NotCanonical("mixed_scripts")
-    return text
 
 
 def number_key(value: Fraction) -> str:
@@ -78,6 +31,18 @@ def number_key(value: Fraction) -> str:
 
 def read_number(phrase: str) -> Fraction:
     """The one number that a short phrase commits to. Raises `NotCanonical`."""
+    return read_quantity(phrase)[0]
+
+
+def quantity_key(value: Fraction, unit: str) -> str:
+    """Key of a number with the unit that a policy keeps: `18.25`, `15 %`."""
+    return f"{number_key(value)} {unit}".rstrip()
+
+
+def read_quantity(
+    phrase: str, percent: PercentPolicy = "drop", units: UnitPolicy = "drop"
+) -> tuple[Fraction, str]:
+    """The one number of a short phrase, and its unit where the policy keeps it."""
     if len(phrase) > MAX_PHRASE_CHARS:
         raise NotCanonical("too_long")
     text = _plain(clean(phrase)).strip()
@@ -94,10 +59,12 @@ def read_number(phrase: str) -> Fraction:
     found = list(_NUMBER.finditer(text))
     if not found:
         raise NotCanonical("not_a_number")
-    values = {_value_of(text, match) for match in found}
+    values = {_quantity_of(text, match, percent, units) for match in found}
     if len(values) > 1:
         raise NotCanonical("ambiguous")
-    return values.pop()
+    value, unit = values.pop()
+    currency = _CURRENCY.match(phrase) if units == "keep" and not unit else None
+    return value, unit_name(currency[1]) if currency is not None else unit
 
 
 def read_last_number(text: str) -> Fraction:
@@ -112,63 +79,6 @@ def read_last_number(text: str) -> Fraction:
         raise NotCanonical("unevaluated")
     return _value_of(tail, last)
 
-
-def choice_key(label: str, choices: Sequence[str]) -> str:
-    """The allowed label that is meant. Raises `NotCanonical`."""
-    wanted = clean(label).strip(" \t\n.:*_`'\"").casefold().strip("()[] ")
-    for choice in choices:
-        if choice.casefold() == wanted:
-            return choice
-    raise NotCanonical("not_a_choice")
-
-
-def text_key(text: str) -> str:
-    """Key of a short text. Raises `NotCanonical` when nothing is left of it."""
-    if len(text) > MAX_PHRASE_CHARS:
-        raise NotCanonical("too_long")
-    key, before = clean(text), None
-    while key != before:
-        before = key
-        key = unicodedata.normalize("NFKC", key.casefold())
-        key = _BULLETS.sub("", " ".join(key.split())).rstrip(".,;:!? ")
-        key = _ARTICLE.sub("", _unwrap(key))
-    if not key:
-        raise NotCanonical("no_answer")
-    return shorten_key(key)
-
-
-def json_key(text: str) -> str:
-    """Key of a JSON text, whole and strict. Raises `NotCanonical`."""
-    try:
-        return shorten_key(dump_canonical(parse_json(text)))
-    except NotStrictJson as refused:
-        raise NotCanonical(refused.reason) from None
-
-
-def calls_key(calls: Sequence[ToolCall]) -> str:
-    """Key of tool calls: names with canonical arguments, in sorted order, joined by `; `."""
-    if sum(len(call.arguments) for call in calls) > MAX_ARGUMENT_CHARS:
-        raise NotCanonical("too_long")
-    try:
-        written = [f"{c.name}({dump_canonical(parse_json(c.arguments))})" for c in calls]
-    except NotStrictJson as refused:
-        raise NotCanonical(refused.reason) from None
-    return shorten_key("; ".join(sorted(written)))
-
-
-def shorten_key(key: str) -> str:
-    """The key itself, or its beginning with a hash of all of it."""
-    if len(key) <= MAX_KEY_CHARS:
-        return key
-    return f"{key[:80]}…#{hashlib.sha256(key.encode()).hexdigest()[:32]}"
-
-
-MAX_ARGUMENT_CHARS = 100_000
-
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
-_WORD = re.compile(r"[^\W\d_]{2,}")
-_CONFUSABLE = ("LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE")
-_UNIT_GREEK = "μΩΔπ"
 
 _DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?!,[0-9])|[0-9]+)"
 _DECIMAL = rf"(?:{_DIGITS}(?:\.[0-9]+)?|\.[0-9]+)"
@@ -192,6 +102,8 @@ _MAGNITUDES = {
 _SYMBOL_AFTER = re.compile(
     r"(?:(?![mgslLhCFVW])[A-Za-z]| [knpqrtuvwxyzij]| ?(?:pi|π|sqrt|√))(?![A-Za-z])|[\^√}]"
 )
+_UNIT_AFTER = re.compile(r" ?(%|°|[A-Za-z]+(?:/[A-Za-z]+)?(?:\^?[23])?)")
+_CURRENCY = re.compile(r"\s*-?\\?(€|£|\$(?![^$]*\$))")
 _OPERATOR_BEFORE = re.compile(r"[0-9)\]%°][ \t]*(?:[+*×·÷/^x]|-)[ \t]*[$€£¥]?$")
 _EXPLANATION = re.compile(
     r"\s+(?:because|since|as|so|which|where|when|if|but|for)\b|[.!?;](?:\s|$)|\n", re.IGNORECASE
@@ -201,20 +113,6 @@ _RELATION = re.compile(
     r"|between|either)\b|n't\b|[<>≤≥±≠]",
     re.IGNORECASE,
 )
-_BULLETS = re.compile(r"^(?:[-*#>•]+ )+")
-_WRAPPERS = (
-    ('"', '"'),
-    ("'", "'"),
-    ("“", "”"),
-    ("‘", "’"),
-    ("«", "»"),
-    ("(", ")"),
-    ("[", "]"),
-    ("*", "*"),
-    ("_", "_"),
-    ("`", "`"),
-)
-_ARTICLE = re.compile(r"^(?:the|an|a) (?=\S)")
 _MARKUP = re.compile(r"[\\*$`_<{]")
 _LATEX = (
     (re.compile(r"<<[^<>]*>>"), ""),
@@ -232,20 +130,6 @@ _LATEX = (
     (re.compile(r"(?<=[0-9%°])\$|\$(?=[\s(+.0-9-])"), ""),
     (re.compile(r"- +(?=[0-9]+/[0-9]+ )"), "-"),
 )
-
-
-def _scripts(word: str) -> set[str]:
-    if word[0] in _UNIT_GREEK:
-        word = word[1:]
-    names = {unicodedata.name(char, "").split(" ", 1)[0] for char in word}
-    return names & set(_CONFUSABLE)
-
-
-def _unwrap(text: str) -> str:
-    for left, right in _WRAPPERS:
-        if len(text) > 2 and text.startswith(left) and text.endswith(right):
-            return text[1:-1].strip()
-    return text
 
 
 def _plain(text: str) -> str:
@@ -269,6 +153,24 @@ def _value_of(text: str, match: re.Match[str]) -> Fraction:
     if magnitude is not None:
         value *= _MAGNITUDES[magnitude[1].lower()]
     return -value if _ends_in_sign(before.rstrip("$€£¥")) else value
+
+
+def _quantity_of(
+    text: str, match: re.Match[str], percent: PercentPolicy, units: UnitPolicy
+) -> tuple[Fraction, str]:
+    value = _value_of(text, match)
+    if percent == units == "drop":
+        return value, ""
+    after = text[match.end() :]
+    magnitude = _MAGNITUDE.match(after)
+    after = after[magnitude.end() :] if magnitude is not None else after
+    told = _UNIT_AFTER.match(after)
+    unit = unit_name(told[1]) if told is not None else ""
+    if unit == "%":
+        if percent == "ratio":
+            return value / 100, ""
+        return value, "%" if percent == "keep" else ""
+    return value, unit if units == "keep" else ""
 
 
 def _ends_in_sign(before: str) -> bool:

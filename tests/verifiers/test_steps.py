@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from tests.parts import ROOT
+from verifiers.base import AnswerContract, BadCheck, Candidate, Check, VerifierSpec
+from verifiers.equations import MAX_CHARS, find_steps
+from verifiers.run import Runner
+
+LINES = (ROOT / "tests/cases/steps.jsonl").read_text(encoding="utf-8").splitlines()
+CASES = [pytest.param(row, id=ascii(row["completion"])[1:50]) for row in map(json.loads, LINES)]
+
+
+async def judge(runner: Runner, text: str, **options: object):
+    panel = await runner.prepare([VerifierSpec(use="steps", options=options, param="v")], Check())
+    judged = await runner.judge(panel, AnswerContract(), Candidate(text=text))
+    return judged, judged.verdicts[0]
+
+
+@pytest.mark.parametrize("row", CASES)
+async def test_the_steps_of_a_text_are_recomputed(runner, row):
+    _, verdict = await judge(runner, row["completion"], **row.get("options", {}))
+
+    assert list(verdict.steps or ()) == row["steps"], verdict
+    expected = "fail" if 0 in row["steps"] else "pass" if row["steps"] else "abstain"
+    assert verdict.status == expected
+
+
+async def test_the_first_wrong_step_is_named_and_the_score_is_the_share_of_right_ones(runner):
+    judged, verdict = await judge(runner, "1 + 1 = 2. 2 * 3 = 7. 7 - 1 = 6. 6 / 4 = 2.")
+
+    assert verdict.evidence["first_wrong"] == {
+        "step": "2 * 3 = 7",
+        "number": 2,
+        "is": "6",
+        "said": "7",
+    }
+    assert (verdict.score, verdict.steps) == (0.5, (1.0, 0.0, 1.0, 0.0))
+    assert (verdict.role, verdict.decisive, judged.reward) == ("process", False, None)
+
+
+async def test_right_steps_prove_nothing(runner):
+    panel = await runner.prepare([VerifierSpec(use="steps")], Check())
+
+    assert not panel.decisive
+
+
+async def test_a_least_number_of_steps_can_be_asked_for(runner):
+    _, few = await judge(runner, "1 + 1 = 2", min_steps=2)
+    _, enough = await judge(runner, "1 + 1 = 2, 2 + 2 = 4", min_steps=2)
+
+    assert (few.status, few.reason, enough.status) == ("fail", "too_few_steps", "pass")
+
+
+@pytest.mark.parametrize(
+    ("options", "param"),
+    [({"rounding": True}, "rounding"), ({"min_steps": -1}, "min_steps"), ({"steps": 1}, "steps")],
+)
+async def test_an_option_that_cannot_be_used_is_refused_by_name(runner, options, param):
+    with pytest.raises(BadCheck) as refused:
+        await judge(runner, "1 + 1 = 2", **options)
+
+    assert refused.value.param == f"v.{param}"
+
+
+@pytest.mark.parametrize(
+    "piece", ["1+", "(", "1 = ", "1 a ", "= ", "9^", "$", "\\", "<<", "1+1=2 ", "- ", "```", "* "]
+)
+def test_a_text_that_only_repeats_is_read_in_linear_time(piece):
+    texts = [piece * (MAX_CHARS // len(piece) // share) for share in (4, 1)]
+    took = []
+    for text in texts:
+        begun = time.process_time()
+        find_steps(text)
+        took.append(time.process_time() - begun)
+
+    assert took[1] < 2 or took[1] < 8 * took[0]

@@ -1,0 +1,73 @@
+"""`date`: the answer is this day.
+
+With a reference a pass is proof. `03/05/2024` is two days, and no answer unless `day_order` says
+which. It knows no times, time zones or days relative to today.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from verifiers.base import (
+    Answer,
+    AnswerContract,
+    BadCheck,
+    Candidate,
+    Check,
+    Finding,
+    Isolation,
+    Prepared,
+    Role,
+    Status,
+    register,
+)
+from verifiers.canonical import NotCanonical, date_key
+from verifiers.extract import known_rules
+from verifiers.places import read_rule
+
+
+@register
+class Date:
+    name: ClassVar[str] = "date"
+    version: ClassVar[str] = "1"
+    role: ClassVar[Role] = "outcome"
+    isolation: ClassVar[Isolation] = "inline"
+    options: ClassVar[Mapping[str, str]] = {
+        "reference": "The right day, e.g. `2024-03-05`; without it nothing is proven.",
+        "day_order": "How `03/05/2024` is read: `dmy` or `mdy`. Default: it is no answer.",
+        "extract": "The rule that finds the answer. Default: `auto`, all of them in their order.",
+    }
+
+    def detect(self, check: Check) -> None:
+        return None
+
+    def prepare(self, options: Mapping[str, Any], check: Check) -> Prepared:
+        order = options.get("day_order", "")
+        if order not in ("", "dmy", "mdy"):
+            raise BadCheck(f"day_order must be dmy or mdy, got {order!r:.40}", param="day_order")
+        rule = read_rule(options.get("extract", "auto"), known_rules("date"))
+        contract = AnswerContract(kind="date", rule=rule, day_order=order)
+        reference = options.get("reference")
+        if reference is None:
+            return Prepared(payload=None, contract=contract)
+        if not isinstance(reference, str):
+            raise BadCheck("reference must be a text", param="reference")
+        try:
+            wanted = date_key(reference, order)
+        except NotCanonical as refused:
+            raise BadCheck(
+                f"reference is not one day ({refused.reason}): {reference[:60]!r}",
+                param="reference",
+            ) from None
+        return Prepared(payload=wanted, contract=contract, decisive=True)
+
+    def verify(self, prepared: Prepared, candidate: Candidate, answer: Answer) -> Finding:
+        if answer.key is None:
+            return Finding(status=Status.FAIL, reason=answer.reason)
+        if prepared.payload is None:
+            return Finding(status=Status.ABSTAIN, reason="no_reference")
+        evidence = {"expected": prepared.payload, "got": answer.key}
+        if answer.key == prepared.payload:
+            return Finding(status=Status.PASS, reason="equal", evidence=evidence)
+        return Finding(status=Status.FAIL, reason="different", evidence=evidence)
