@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import socket
+import time
 from typing import Any
 
 import httpx
@@ -33,11 +34,23 @@ async def stored(client: httpx.AsyncClient, trace_id: str) -> Group:
     return Group.from_json(orjson.dumps(found["group"]))
 
 
+async def warm_up(client: httpx.AsyncClient) -> None:
+    """A cold vLLM answers its first requests too late for the probe, which asks again in 30 s."""
+    end = time.monotonic() + 180
+    while time.monotonic() < end:
+        reply = await ask(client, "What is 1 + 1?", max_tokens=8, verify={"n": 8, "cache": "off"})
+        group = await stored(client, reply["id"])
+        if any(scored.sample.trainable for scored in group.scored):
+            return
+        await asyncio.sleep(5)
+
+
 async def test_twenty_tasks_are_drawn_by_one_call_a_round_and_stored_ready_for_training(
     vllm_url, gateway
 ):
     running = gateway(vllm_url)
     async with httpx.AsyncClient(base_url=running.url) as client:
+        await warm_up(client)
         groups = []
         for prompt in TASKS:
             reply = await ask(client, prompt, max_tokens=24, verify={"n": 8, "cache": "off"})
