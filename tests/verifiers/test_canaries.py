@@ -21,14 +21,21 @@ from verifiers.base import (
 from verifiers.run import Runner
 
 NONE = AnswerContract()
+CHECK = Check(prompt="Hi", tools=({"type": "function", "function": {"name": "f"}},))
 OPTIONS: dict[str, list[dict]] = {
     "calculator": [{"expression": "6 * 7"}],
     "choice": [{"reference": "B"}, {"choices": ["Yes", "No"], "reference": "No"}],
+    "date": [{"reference": "2024-01-02"}],
     "json_equal": [{"reference": {"a": 1}}, {"reference": None}, {"reference": [1], "ignore": []}],
     "json_schema": [{"schema": True}, {"schema": {"type": "object"}}],
     "ledger": [{"total": "/total", "items": "/items/*"}],
+    "list": [{"reference": ["1", "2"]}],
+    "math": [{"reference": "1"}, {"reference": "\\{1, 2\\}"}, {"reference": "x+1"}],
     "number": [{"reference": 42}, {"reference": "1/3", "tolerance": 5}],
+    "set": [{"reference": ["1", "2"]}],
     "steps": [{}, {"rounding": "none"}],
+    "tool_calls": [{}],
+    "unit_tests": [{"entry_point": "f", "tests": "assert f(2) == 4"}],
     "text": [{"reference": "Canberra"}, {"reference": ["a", "b"]}],
 }
 
@@ -37,7 +44,7 @@ OPTIONS: dict[str, list[dict]] = {
     ("use", "options"), [(use, each) for use, listed in OPTIONS.items() for each in listed]
 )
 async def test_every_canary_of_a_kind_fails(runner, use, options):
-    panel = await runner.prepare([VerifierSpec(use=use, options=options)], Check(prompt="Hi"))
+    panel = await runner.prepare([VerifierSpec(use=use, options=options)], CHECK)
     (member,) = panel.members
 
     contract = member.prepared.contract or NONE

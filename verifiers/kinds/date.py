@@ -6,7 +6,7 @@ which. It knows no times, time zones or days relative to today.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from verifiers.base import (
@@ -71,3 +71,8 @@ class Date:
         if answer.key == prepared.payload:
             return Finding(status=Status.PASS, reason="equal", evidence=evidence)
         return Finding(status=Status.FAIL, reason="different", evidence=evidence)
+
+    def canaries(self, prepared: Prepared) -> Sequence[Candidate]:
+        """No day, and two of them."""
+        texts = ("Answer: 2024-02-31", "Answer: 2024-01-01\nAnswer: 2024-01-02")
+        return tuple(Candidate(text=text) for text in texts)

@@ -6,7 +6,7 @@ short texts. Without a reference it only says what to vote on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from verifiers.base import (
@@ -51,3 +51,7 @@ class Set:
 
     def verify(self, prepared: Prepared, candidate: Candidate, answer: Answer) -> Finding:
         return compare_items(prepared, answer)
+
+    def canaries(self, prepared: Prepared) -> Sequence[Candidate]:
+        """Two answers are none."""
+        return (Candidate(text="Answer: 1, 2\nAnswer: 3, 4"),)

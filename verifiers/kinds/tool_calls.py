@@ -7,7 +7,7 @@ custom tools with free input, are not its business.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -107,6 +107,13 @@ class ToolCalls:
         if all(call.name in allowed.customs for call in calls):
             return Finding(status=Status.ABSTAIN, reason="custom_tool")
         return Finding(status=Status.PASS, reason="well_formed")
+
+    def canaries(self, prepared: Prepared) -> Sequence[Candidate]:
+        """A call of a tool that does not exist."""
+        allowed: Allowed = prepared.payload
+        unknown = "_".join(sorted(allowed.functions.keys() | allowed.customs)) + "_"
+        call = ToolCall(id="call_0", name=unknown, arguments="{}")
+        return (Candidate(text="", tool_calls=(call,), finish_reason="tool_calls"),)
 
 
 def _read_choice(choice: Any, known: frozenset[str]) -> tuple[frozenset[str], bool]:

@@ -164,6 +164,10 @@ class UnitTests:
             evidence=evidence,
         )
 
+    def canaries(self, prepared: Prepared) -> Sequence[Candidate]:
+        """Texts without a program."""
+        return (Candidate(text="I cannot do that."), Candidate(text="```python\n```"))
+
 
 @dataclass(frozen=True, slots=True)
 class _Run:

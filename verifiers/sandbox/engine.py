@@ -196,15 +196,12 @@ class LandlockEngine:
         links = [_Link() for _ in range(runs)]
         used: list[_Process] = []
         try:
-            await self._start_candidate(job, links[0], limit_s, used)
             tester = await self._take()
             used.append(tester)
-            told = {**job, "limit_s": limit_s, "links": runs, "role": "tests"}
-            told["cpu_s"] = int(TEST_PROCESS_S + limit_s)
-            fds = [fd for link in links for fd in (link.replies_out, link.requests_in)]
-            await tester.hand_over(self._common(told), fds)
-            for link in links:
-                link.close_tester_ends()
+            await asyncio.gather(
+                self._start_candidate(job, links[0], limit_s, used),
+                self._start_tests(tester, job, links, limit_s),
+            )
             waiting = links[1:]
             while (said := await tester.receive()) == "again" and waiting:
                 await self._start_candidate(job, waiting.pop(0), limit_s, used)
@@ -215,6 +212,16 @@ class LandlockEngine:
             for link in links:
                 link.close()
             self._refill()
+
+    async def _start_tests(
+        self, process: _Process, job: Mapping[str, Any], links: Sequence[_Link], limit_s: float
+    ) -> None:
+        told = {**job, "limit_s": limit_s, "links": len(links), "role": "tests"}
+        told["cpu_s"] = int(TEST_PROCESS_S + limit_s)
+        fds = [fd for link in links for fd in (link.replies_out, link.requests_in)]
+        await process.hand_over(self._common(told), fds)
+        for link in links:
+            link.close_tester_ends()
 
     async def _start_candidate(
         self, job: Mapping[str, Any], link: _Link, limit_s: float, used: list[_Process]
