@@ -8,7 +8,6 @@ keeps to the notes can still miss the question.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -119,6 +118,8 @@ class Grounding:
     ) -> Finding:
         wanted: Wanted = prepared.payload
         # In a thread, so that many notes and claims do not hold up the event loop.
+        import asyncio  # here: every worker imports the kinds and needs no loop
+
         found = await asyncio.to_thread(self.verify, prepared, candidate, answer)
         if not wanted.judge or found.status is not Status.PASS:
             return found

@@ -9,7 +9,6 @@ other form is an error. It cannot see what the model behind it cannot see.
 
 from __future__ import annotations
 
-import asyncio
 import re
 import secrets
 from collections.abc import Mapping, Sequence
@@ -146,6 +145,8 @@ class Judge:
         shown = [text] * wanted.votes
         if wanted.known_bad:
             shown.append(secrets.choice(wanted.known_bad))
+        import asyncio  # here: every worker imports the kinds and needs no loop
+
         work = [asyncio.ensure_future(_vote(wanted, each, ask)) for each in shown]
         try:
             votes = list(await asyncio.gather(*work))
