@@ -208,4 +208,4 @@ def run(limit: int | None = None) -> dict[str, Any]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--limit", type=int)
-    print(json.dumps(run(parser.parse_args().limit), indent=1))  # noqa: T201
+    print(json.dumps(run(parser.parse_args().limit), indent=1))

@@ -92,4 +92,4 @@ def _interval(right: int, n: int) -> tuple[float, float]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--limit", type=int)
-    print(json.dumps(run(parser.parse_args().limit), indent=1))  # noqa: T201
+    print(json.dumps(run(parser.parse_args().limit), indent=1))
