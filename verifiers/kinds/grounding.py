@@ -8,7 +8,6 @@ keeps to the notes can still miss the question.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -117,6 +116,8 @@ class Grounding:
     async def consult(
         self, prepared: Prepared, candidate: Candidate, answer: Answer, ask: Ask | None
     ) -> Finding:
+        import asyncio  # here, so that a worker never loads it
+
         wanted: Wanted = prepared.payload
         # In a thread, so that many notes and claims do not hold up the event loop.
         found = await asyncio.to_thread(self.verify, prepared, candidate, answer)

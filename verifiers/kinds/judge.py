@@ -9,7 +9,6 @@ other form is an error. It cannot see what the model behind it cannot see.
 
 from __future__ import annotations
 
-import asyncio
 import re
 import secrets
 from collections.abc import Mapping, Sequence
@@ -136,6 +135,8 @@ class Judge:
     async def consult(
         self, prepared: Prepared, candidate: Candidate, answer: Answer, ask: Ask | None
     ) -> Finding:
+        import asyncio  # here, so that a worker never loads it
+
         early = self.verify(prepared, candidate, answer)
         if early.status is not Status.ABSTAIN:
             return early
