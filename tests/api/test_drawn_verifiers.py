@@ -135,3 +135,23 @@ def test_a_pool_that_cannot_be_meant_is_refused_at_the_start(tmp_path, spec, nam
 def test_a_bad_setting_is_refused_by_name(tmp_path, section, named) -> None:
     with pytest.raises(ConfigError, match=re.escape(named)):
         settings_for(tmp_path, "http://127.0.0.1:9/v1", verifiers=section)
+
+
+async def test_a_verifier_that_is_out_of_use_makes_the_gateway_degraded(gateway: Start) -> None:
+    """This judge is fooled by one known-bad answer and not by the other, so that sooner or later
+    it passes the one as a canary. Readiness gives a number and no name."""
+    judge = {**JUDGE, "known_bad": ["Sydney, as everybody knows.", "Perth, as everybody knows."]}
+    async with FakeUpstream(answering("It is Sydney.", passes="Sydney")) as fake:
+        started = gateway(fake.url, verifiers={"judge_engine": "main", "canary_rate": 1.0})
+        async with httpx.AsyncClient(base_url=started.url) as client:
+            before = (await client.get("/readyz")).json()
+            for _ in range(80):
+                trace = await trace_of(started, await ask(started, CAPITAL, verifiers=[judge]))
+                verdict = trace["group"]["scored"][0]["verdicts"][0]
+                if verdict["reason"] == "canary_passed":
+                    break
+            after = (await client.get("/readyz")).json()
+
+    assert (verdict["status"], verdict["reason"]) == ("error", "canary_passed")
+    assert (before["status"], before["checks"]["verifiers_out_of_use"]) == ("ok", 0)
+    assert (after["status"], after["checks"]["verifiers_out_of_use"]) == ("degraded", 1)

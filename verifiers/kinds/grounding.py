@@ -116,6 +116,8 @@ class Grounding:
     async def consult(
         self, prepared: Prepared, candidate: Candidate, answer: Answer, ask: Ask | None
     ) -> Finding:
+        import asyncio  # here, so that a worker never loads it
+
         wanted: Wanted = prepared.payload
         # In a thread, so that many notes and claims do not hold up the event loop.
         import asyncio  # here: every worker imports the kinds and needs no loop

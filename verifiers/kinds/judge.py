@@ -135,6 +135,8 @@ class Judge:
     async def consult(
         self, prepared: Prepared, candidate: Candidate, answer: Answer, ask: Ask | None
     ) -> Finding:
+        import asyncio  # here, so that a worker never loads it
+
         early = self.verify(prepared, candidate, answer)
         if early.status is not Status.ABSTAIN:
             return early
