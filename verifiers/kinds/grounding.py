@@ -120,8 +120,6 @@ class Grounding:
 
         wanted: Wanted = prepared.payload
         # In a thread, so that many notes and claims do not hold up the event loop.
-        import asyncio  # here: every worker imports the kinds and needs no loop
-
         found = await asyncio.to_thread(self.verify, prepared, candidate, answer)
         if not wanted.judge or found.status is not Status.PASS:
             return found

@@ -147,8 +147,6 @@ class Judge:
         shown = [text] * wanted.votes
         if wanted.known_bad:
             shown.append(secrets.choice(wanted.known_bad))
-        import asyncio  # here: every worker imports the kinds and needs no loop
-
         work = [asyncio.ensure_future(_vote(wanted, each, ask)) for each in shown]
         try:
             votes = list(await asyncio.gather(*work))
