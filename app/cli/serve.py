@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import math
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -30,6 +32,9 @@ from app.settings import LOOPBACK_HOSTS, Settings
 from app.telemetry import setup_logging, setup_tracing
 
 cli = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+SWITCH_S = 0.0005
+"""Longest wait of a thread for the interpreter."""
 
 THREE_WAYS = """no model server is named. Name one in one of three ways:
   verivote serve --upstream http://host:8000/v1     any OpenAI-compatible server
@@ -123,6 +128,8 @@ def run(settings: Settings, on_ready: Callable[[str], asyncio.Task[None] | None]
     """
     setup_logging()
     stop_tracing = setup_tracing(settings.telemetry)
+    # The spool's thread must get its turn at once: every reply waits for it.
+    sys.setswitchinterval(SWITCH_S)
     listening = listen(settings.server.host, settings.server.port)
     try:
         uvloop.run(_serve(create_app(settings), settings, listening, on_ready))
@@ -184,6 +191,9 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        # What is loaded now stays: the collector need not walk through it again and again.
+        gc.collect()
+        gc.freeze()
         self._beside = self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
