@@ -22,6 +22,7 @@ from app.store.keys import KeyRing, server_secret
 from app.store.sql import SqlStore
 from app.ui import pages
 from verifiers.base import Ask, BadCheck, VerifierSpec
+from verifiers.plugins import BadPlugin, installed_plugins, load_plugin
 from verifiers.rotation import Pool
 from verifiers.run import Runner, check_spec
 
@@ -86,8 +87,15 @@ def _make_pool(name: str, settings: PoolSettings) -> Pool:
 
 
 def make_runner(settings: Settings, engines: Mapping[str, Engine]) -> Runner:
+    """Raises `ConfigError` for a plug-in that cannot be loaded."""
     wanted = settings.verifiers
+    for number, plugin in enumerate(wanted.plugins):
+        try:
+            load_plugin(plugin)
+        except BadPlugin as bad:
+            raise ConfigError(f"verifiers.plugins[{number}]: {bad}") from None
     return Runner(
+        plugins=(*installed_plugins(), *wanted.plugins),
         deadline_ms=wanted.deadline_ms,
         workers=wanted.workers,
         sandbox=wanted.sandbox,

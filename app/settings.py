@@ -136,6 +136,10 @@ class VerifierSettings(Section):
     canary_rate: float = Field(
         0.01, ge=0, le=1, description="How often a verifier is shown a known-bad answer."
     )
+    plugins: tuple[str, ...] = Field(
+        (),
+        description="Verifiers of your own: `module`, `module:name` or `path/to/file.py:name`.",
+    )
     pools: dict[str, PoolSettings] = Field(
         default_factory=dict, description="Verifiers of which some look at each request."
     )

@@ -45,6 +45,7 @@ from verifiers.canaries import CanaryWatch, OnCanary, Watched
 from verifiers.compose import compose_reward
 from verifiers.extract import extract_answer
 from verifiers.findings import BadFinding, from_wire, to_wire
+from verifiers.plugins import load_plugin
 from verifiers.sandbox.engine import (
     Engine,
     LandlockEngine,
@@ -146,7 +147,8 @@ class Runner:
         rng: random.Random | None = None,
         on_canary: OnCanary | None = None,
     ) -> None:
-        """`plugins` are modules that register verifiers; they are judged in workers only.
+        """`plugins` bring verifiers of others (verifiers/plugins.py), which judge in workers only.
+        Raises `BadPlugin` for one that cannot be loaded.
 
         `sandbox="unsafe"` runs code of models with all rights of this process, and says so loudly.
         `ask` reaches the model of the judges, within `ask_deadline_ms` a verdict. `min_covered` is
@@ -161,8 +163,9 @@ class Runner:
         self._pool = WorkerPool(size=workers, plugins=plugins)
         self._turn = asyncio.Lock()
         self._sandbox: Engine = LandlockEngine(size=workers, mode=sandbox)
-        for module in ("verifiers", *plugins):
-            importlib.import_module(module)
+        importlib.import_module("verifiers")
+        for plugin in plugins:
+            load_plugin(plugin)
 
     @property
     def worker_pids(self) -> tuple[int, ...]:

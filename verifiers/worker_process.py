@@ -53,8 +53,12 @@ def main() -> None:
         return
     sys.path[:] = setup["path"]
     _limit(setup["memory_bytes"])
-    for module in ("verifiers", *setup["plugins"]):
-        importlib.import_module(module)
+    importlib.import_module("verifiers")
+    if setup["plugins"]:
+        from verifiers.plugins import load_plugin  # here: most workers have none to load
+
+        for plugin in setup["plugins"]:
+            load_plugin(plugin)
     for module in setup["preload"]:
         with contextlib.suppress(ImportError):  # the verifier says what is missing
             importlib.import_module(module)
