@@ -12,16 +12,17 @@ from fastapi import FastAPI
 from app import __version__
 from app.api.routes import install_api
 from app.cache.memory import MemoryCache
+from app.doubts import Doubts
 from app.engines.base import Engine
 from app.errors import ConfigError
 from app.gateway import Rim
-from app.metrics import observe_canary
 from app.settings import EngineSettings, PoolSettings, Settings
 from app.store.database import database_url
 from app.store.keys import KeyRing, server_secret
 from app.store.sql import SqlStore
 from app.ui import pages
 from verifiers.base import Ask, BadCheck, VerifierSpec
+from verifiers.canaries import OnCanary
 from verifiers.plugins import BadPlugin, installed_plugins, load_plugin
 from verifiers.rotation import Pool
 from verifiers.run import Runner, check_spec
@@ -86,7 +87,7 @@ def _make_pool(name: str, settings: PoolSettings) -> Pool:
     return Pool(name=name, kind=kind, members=tuple(members), take=settings.take)
 
 
-def make_runner(settings: Settings, engines: Mapping[str, Engine]) -> Runner:
+def make_runner(settings: Settings, engines: Mapping[str, Engine], on_canary: OnCanary) -> Runner:
     """Raises `ConfigError` for a plug-in that cannot be loaded."""
     wanted = settings.verifiers
     for number, plugin in enumerate(wanted.plugins):
@@ -103,7 +104,7 @@ def make_runner(settings: Settings, engines: Mapping[str, Engine]) -> Runner:
         ask_deadline_ms=wanted.judge_deadline_ms,
         min_covered=wanted.min_covered_weight,
         canary_rate=wanted.canary_rate,
-        on_canary=observe_canary,
+        on_canary=on_canary,
     )
 
 
@@ -117,12 +118,14 @@ def create_app(settings: Settings) -> FastAPI:
     engines = {name: make_engine(name, each) for name, each in settings.engines.items()}
     secret = server_secret(settings.data / "secret")
     store = SqlStore(database_url(settings), settings.data / "spool.db", clock=time.time)
+    cache = make_cache(settings)
+    doubts = Doubts(store, cache, time.time)
     rim = Rim(
         settings=settings,
         engines=engines,
-        runner=make_runner(settings, engines),
+        runner=make_runner(settings, engines, doubts.hear),
         pools=make_pools(settings),
-        cache=make_cache(settings),
+        cache=cache,
         store=store,
     )
 
@@ -130,7 +133,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as closing:
             # Closed in reverse: the engines first, the spool last, so that nothing is lost.
-            parts: tuple[Part, ...] = (store, rim.runner, *engines.values())
+            parts: tuple[Part, ...] = (store, doubts, rim.runner, *engines.values())
             for part in parts:
                 await part.start()
                 closing.push_async_callback(part.close)

@@ -3,7 +3,7 @@
 At a set rate a verifier is shown one of its own canaries beside a real candidate. One that passes
 puts the verifier out of use: its verdicts are errors from then on, and those since the last good
 canary are in doubt; the interval is kept, logged and handed to `on_canary`. A canary that cannot be
-judged says nothing. Verdicts that were already stored are not rewritten.
+judged says nothing. What was stored meanwhile is marked by whoever listens.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Watched:
     is_out: bool = False
 
 
-OnCanary = Callable[[str, bool, int], None]
-"""Called with the verifier's name, whether it caught the canary, and how many verdicts that
-leaves in doubt."""
+OnCanary = Callable[[str, bool, int, float], None]
+"""Called with the verifier's name, whether it caught the canary, how many verdicts that leaves in
+doubt, and the Unix time of the first of them."""
 
 
 class CanaryWatch:
@@ -75,7 +75,7 @@ class CanaryWatch:
         """A canary failed, as it must: all verdicts until now stand."""
         watched = self._of(key)
         watched.since, watched.verdicts = self._clock(), 0
-        self._tell(name, True, 0)
+        self._tell(name, True, watched)
 
     def passed(self, key: str, name: str) -> None:
         """A canary passed: the verifier is out."""
@@ -88,7 +88,7 @@ class CanaryWatch:
             watched.verdicts,
             watched.since,
         )
-        self._tell(name, False, watched.verdicts)
+        self._tell(name, False, watched)
 
     def _of(self, key: str) -> Watched:
         if key not in self._watched:
@@ -98,9 +98,9 @@ class CanaryWatch:
             self._watched[key] = Watched(since=self._clock())
         return self._watched[key]
 
-    def _tell(self, name: str, caught: bool, doubtful: int) -> None:
+    def _tell(self, name: str, caught: bool, watched: Watched) -> None:
         if self._on_canary is not None:
-            self._on_canary(name, caught, doubtful)
+            self._on_canary(name, caught, watched.verdicts, watched.since)
 
 
 MAX_WATCHED = 10_000

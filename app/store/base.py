@@ -123,6 +123,13 @@ class Store(Protocol):
 
     async def add_label(self, label: Label) -> None: ...
 
+    async def note_verdicts(
+        self, verifier: str, *, since: float, at: float, author: str, note: str
+    ) -> tuple[str, ...]:
+        """Put a note beside every group finished since then (Unix seconds) that holds a verdict of
+        this verifier; their trace ids. Raises `StoreError` when the database is away."""
+        ...
+
     async def labels(self, trace_id: str) -> tuple[Label, ...]: ...
 
     async def health(self) -> StoreHealth: ...

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.group import Group
 from app.store.base import Label, LabelKind, TraceFilter, TracePage
 from app.store.rows import to_summary
-from app.store.tables import NAME_CHARS, groups, labels, payloads
+from app.store.tables import NAME_CHARS, groups, labels, payloads, verdicts
 from app.store.texts import storable_text
 
 MOST_ROWS = 500
@@ -55,6 +55,19 @@ async def read_page(connection: AsyncConnection, wanted: TraceFilter) -> TracePa
         rows=tuple(to_summary(row, kinds[row["trace_id"]]) for row in shown),
         next_before=shown[-1]["trace_id"] if len(found) > limit else None,
     )
+
+
+async def judged_by(connection: AsyncConnection, verifier: str, since: float) -> tuple[str, ...]:
+    """Traces finished since then that hold a verdict of this verifier, oldest first."""
+    query = (
+        select(groups.c.trace_id)
+        .join(verdicts, verdicts.c.trace_id == groups.c.trace_id)
+        .where(verdicts.c.verifier == verifier)
+        .where(groups.c.received_at + groups.c.duration_ms / 1000 >= since)
+        .distinct()
+        .order_by(groups.c.trace_id)
+    )
+    return tuple((await connection.execute(query)).scalars())
 
 
 async def read_labels(connection: AsyncConnection, trace_id: str) -> tuple[Label, ...]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from sqlalchemy import insert, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from ulid import ULID
 
 from app.errors import ConfigError, NotFound
 from app.group import Group
@@ -106,6 +107,30 @@ class SqlStore:
             await connection.execute(insert(labels).values(dataclasses.asdict(said)))
 
         await transact(self.engine, write)
+
+    async def note_verdicts(
+        self, verifier: str, *, since: float, at: float, author: str, note: str
+    ) -> tuple[str, ...]:
+        await self._drainer.settle(within_s=SETTLE_S)
+
+        async def write(connection: AsyncConnection) -> tuple[str, ...]:
+            found = await queries.judged_by(connection, storable_text(verifier), since)
+            notes = [
+                Label(
+                    id=str(ULID()),
+                    trace_id=trace_id,
+                    kind="note",
+                    created_at=at,
+                    author=author,
+                    note=storable_text(note),
+                )
+                for trace_id in found
+            ]
+            if notes:
+                await connection.execute(insert(labels), [dataclasses.asdict(n) for n in notes])
+            return found
+
+        return await transact(self.engine, write)
 
     async def labels(self, trace_id: str) -> tuple[Label, ...]:
         return await transact(self.engine, lambda c: queries.read_labels(c, trace_id))

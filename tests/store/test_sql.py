@@ -305,3 +305,19 @@ async def test_health_tells_depth_and_age(store: SqlStore) -> None:
 
 def test_ids_of_the_builder_sort_by_time() -> None:
     assert trace_id_at(START) < trace_id_at(START + 1) < trace_id_at(START + 1, salt=1)
+
+
+async def test_verdicts_in_doubt_get_a_note_beside_their_groups(store: SqlStore) -> None:
+    old, fresh = make_group(START), make_group(START + 100)
+    await append_all(store, old, fresh)
+    verifier = fresh.scored[0].verdicts[0].verifier
+
+    marked = await store.note_verdicts(
+        verifier, since=START + 50, at=START + 200, author="canary", note="in doubt"
+    )
+    none = await store.note_verdicts("other", since=0, at=START, author="canary", note="x")
+
+    assert (marked, none) == ((fresh.trace_id,), ())
+    assert [said.note for said in await store.labels(fresh.trace_id)] == ["in doubt"]
+    assert await store.labels(old.trace_id) == ()
+    assert await store.get(fresh.trace_id) == fresh

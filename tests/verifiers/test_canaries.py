@@ -97,7 +97,7 @@ async def judge(runner, use, text="good", **options):
 async def test_a_canary_that_passes_puts_the_verifier_out_of_use_and_marks_the_interval():
     told = []
     kind = register(sleepy("sleepy"))
-    runner = Runner(canary_rate=1.0, on_canary=lambda *what: told.append(what))
+    runner = Runner(canary_rate=1.0, on_canary=lambda *what: told.append(what[:3]))
 
     awake = [(await judge(runner, "sleepy"))[1].status for _ in range(3)]
     kind.asleep = True
@@ -158,7 +158,7 @@ async def test_a_judge_is_put_out_of_use_with_its_rubric_only():
 
 async def test_without_a_rate_no_canary_is_shown():
     told = []
-    runner = Runner(on_canary=lambda *what: told.append(what))
+    runner = Runner(on_canary=lambda *what: told.append(what[:3]))
 
     await judge(runner, "number", "Answer: 5", reference="5")
     await runner.close()
@@ -168,7 +168,7 @@ async def test_without_a_rate_no_canary_is_shown():
 
 async def test_canaries_of_a_worker_are_shown_too():
     told = []
-    runner = Runner(canary_rate=1.0, on_canary=lambda *what: told.append(what))
+    runner = Runner(canary_rate=1.0, on_canary=lambda *what: told.append(what[:3]))
 
     _, verdict = await judge(runner, "json_schema", "{}", schema={"type": "object"})
     await runner.close()
