@@ -40,8 +40,21 @@ def _read(path: str) -> Callable[[Any], Any]:
     return lambda _: os.read(os.open(path, os.O_RDONLY), 1)
 
 
-def _write(path: str) -> Callable[[Any], Any]:
-    return lambda _: os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+def _write(folder: str) -> Callable[[Any], Any]:
+    """Make a file there; a name of this process alone, and nothing is left where it works."""
+
+    def probe(_: Any) -> None:
+        path = f"{folder}/verivote-probe-{os.getpid()}"
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        os.unlink(path)
+
+    return probe
+
+
+def _make_folder(_: Any) -> None:
+    path = f"/tmp/verivote-probe-{os.getpid()}"
+    os.mkdir(path)
+    os.rmdir(path)
 
 
 def _socket(family: int, kind: int) -> Callable[[Any], Any]:
@@ -116,10 +129,10 @@ _PROBES: dict[str, Callable[[Any], Any]] = {
     "read_packages": lambda job: os.listdir(job["packages"]),
     "read_proc": _read("/proc/self/environ"),
     "read_parent_environ": lambda job: _read(f"/proc/{job['parent']}/environ")(job),
-    "write_tmp": _write("/tmp/verivote-probe"),
-    "write_library": lambda _: _write(os.path.join(os.path.dirname(os.__file__), "x"))(_),
-    "write_shm": _write("/dev/shm/verivote-probe"),
-    "make_folder": lambda _: os.mkdir("/tmp/verivote-probe-folder"),
+    "write_tmp": _write("/tmp"),
+    "write_library": _write(os.path.dirname(os.__file__)),
+    "write_shm": _write("/dev/shm"),
+    "make_folder": _make_folder,
     "open_device": _read("/dev/zero"),
     "tcp": _socket(2, 1),
     "udp": _socket(2, 2),
