@@ -14,7 +14,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -219,7 +219,9 @@ class Spool:
                 _commit(connection, jobs)
                 if last:
                     break
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            # On a full disk the log stays beside the file, and the next start folds it in.
+            with suppress(sqlite3.Error):
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _gather(self, first: _Job) -> tuple[list[_Job], bool]:
         """All jobs that wait now, and whether the spool was closed behind them."""
