@@ -25,6 +25,9 @@ CHECK = Check(prompt="Hi", tools=({"type": "function", "function": {"name": "f"}
 OPTIONS: dict[str, list[dict]] = {
     "calculator": [{"expression": "6 * 7"}],
     "choice": [{"reference": "B"}, {"choices": ["Yes", "No"], "reference": "No"}],
+    "constraints": [{"instructions": [{"id": "punctuation:no_comma"}]}],
+    "format": [{}, {"json_only": True}],
+    "policy": [{"forbid": ["pii"]}, {"forbid": ["card"], "allowed_hosts": []}],
     "date": [{"reference": "2024-01-02"}],
     "json_equal": [{"reference": {"a": 1}}, {"reference": None}, {"reference": [1], "ignore": []}],
     "json_schema": [{"schema": True}, {"schema": {"type": "object"}}],

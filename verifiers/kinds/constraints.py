@@ -84,6 +84,10 @@ class Constraints:
         given = tuple(_read(item, f"instructions[{index}]") for index, item in enumerate(listed))
         return Prepared(payload=given, decisive=decisive)
 
+    def canaries(self, prepared: Prepared) -> Sequence[Candidate]:
+        """A text with nothing in it."""
+        return (Candidate(text=""),)
+
     def verify(self, prepared: Prepared, candidate: Candidate, answer: Answer) -> Finding:
         given: Sequence[Given] = prepared.payload
         if candidate.finish_reason in _CUT:

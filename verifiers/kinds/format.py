@@ -90,6 +90,10 @@ class Format:
             raise BadCheck("max_scratchpad is below min_scratchpad", param="max_scratchpad")
         return Prepared(payload=form)
 
+    def canaries(self, prepared: Prepared) -> Sequence[Candidate]:
+        """A text with nothing in it."""
+        return (Candidate(text=""),)
+
     def verify(self, prepared: Prepared, candidate: Candidate, answer: Answer) -> Finding:
         form: Form = prepared.payload
         if candidate.finish_reason in _CUT:

@@ -71,6 +71,15 @@ GROUPS = {"pii": tuple(PII), "secrets": tuple(SECRETS)}
 FINDERS: Mapping[str, Find] = {**PII, **SECRETS}
 
 
+KNOWN_BAD: Mapping[str, str] = {
+    "email": "Write to canary@known-bad.com for the rest.",
+    "card": "Pay with 4111 1111 1111 1111 today.",
+    "iban": "Send it to GB82 WEST 1234 5698 7654 32.",
+}
+"""Nobody's data, of the form that must be found."""
+KNOWN_BAD_HOST = "See https://canary.known-bad.com/ for the rest."
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """The options, ready to be used on a view."""
@@ -126,6 +135,14 @@ class Policy:
         if not (rules.forbid or rules.hosts is not None or rules.topics or rules.patterns):
             raise BadCheck("a policy must forbid something", param="forbid")
         return Prepared(payload=rules)
+
+    def canaries(self, prepared: Prepared) -> Sequence[Candidate]:
+        """Made-up personal data of the forbidden kinds, and a host that nobody allows."""
+        rules: Rules = prepared.payload
+        texts = [KNOWN_BAD[name] for name in rules.forbid if name in KNOWN_BAD]
+        if rules.hosts is not None:
+            texts.append(KNOWN_BAD_HOST)
+        return tuple(Candidate(text=text) for text in texts)
 
     def verify(self, prepared: Prepared, candidate: Candidate, answer: Answer) -> Finding:
         rules: Rules = prepared.payload
