@@ -60,7 +60,7 @@ def read_questions(dataset: str, limit: int | None) -> list[list[dict[str, Any]]
 
 
 def count_pairs(samples: list[dict[str, Any]], *, mixed: bool) -> Counts:
-    """Pairs of two texts, or of a text and a program; without an answer a sample agrees with none."""
+    """Pairs of two texts, or of a text and a program. A sample without answer agrees with none."""
     pairs = agreeing = right = 0
     for one, other in combinations(samples, 2):
         kinds = {str(one.get("m"))[:3], str(other.get("m"))[:3]}
