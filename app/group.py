@@ -27,6 +27,9 @@ OnUnverified = Literal["return", "error", "hold"]
 CacheMode = Literal["on", "off", "read_only", "write_only"]
 ContentLevel = Literal["off", "hash", "redacted", "full"]
 Route = Literal["off", "easy", "hard"]
+RuleName = Literal["margin", "two_kinds", "adaptive", "esc", "fixed", "certified", "exact"]
+SampleKind = Literal["text", "program"]
+"""What was asked of the model: an answer in words, or a program that computes it."""
 DecisionStatus = Literal["verified", "agreed", "unverified", "held"]
 
 
@@ -155,8 +158,8 @@ class Plan:
     """0..1; at or above `threshold` the task is hard."""
     threshold: float
     reasons: tuple[Reason, ...]
-    rule: str
-    """Name of the stop rule, e.g. `margin`."""
+    rule: RuleName
+    """Name of the stop rule."""
     first_round: int
     cap: int
     """Samples at most, all rounds together."""
@@ -174,6 +177,14 @@ class Plan:
     deadline_ms: int
     live: bool = False
     """True when deltas may be forwarded before the decision: one sample and nothing to check."""
+    route_name: str = "default"
+    """The configured route that matched; calibration and difficulty are learned for each."""
+    max_error: float | None = None
+    """Largest share of served answers that may be wrong; None serves whatever was decided."""
+    fallback: str = ""
+    """Alias that is asked when this stage does not reach its threshold; empty: none."""
+    explored: bool = False
+    """Drawn deep at random, so that the router can learn what it would have missed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +198,8 @@ class Draw:
     """Index of the round's first sample in the group."""
     seed: int
     """H(plan seed, round); one upstream call carries one seed."""
+    programs: int = 0
+    """How many of the `n` are asked for as programs; they are the last of the round."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,6 +219,10 @@ class Sample:
 
     index: int
     """Position in the group, from 0, in drawing order."""
+    kind: SampleKind = "text"
+    """A program's `text` is what it printed; the program itself is `raw_text`."""
+    stage: int = 0
+    """0 for the plan that was made first, 1 for the fallback's samples."""
     round: int
     call: int
     """Index of the upstream call it came from."""
@@ -298,6 +315,17 @@ class Decision:
     stop_reason: str = ""
     confidence: float | None = None
     """Calibrated P(correct); None where the route has no calibration."""
+    abstained: bool = False
+    """True when the confidence is below what the route's `max_error` asks for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A finished attempt of a cascade that did not reach its threshold."""
+
+    plan: Plan
+    tally: Tally
+    decision: Decision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,6 +351,12 @@ class CacheRecord:
     age_s: float | None = None
     coalesced: bool = False
     """True when the request waited for an equal one in flight."""
+    negative: bool = False
+    """True when the entry says that no answer could be verified with this budget."""
+    reverified: bool = False
+    """True when an answer of an older policy or verifier was checked anew for this request."""
+    near: bool = False
+    """True when it answered another wording, and its verifiers passed on this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -362,6 +396,8 @@ class Group:
     cache: CacheRecord = field(default_factory=CacheRecord)
     degraded: tuple[str, ...] = ()
     error: Failure | None = None
+    earlier: tuple[Stage, ...] = ()
+    """Stages that were given up for the fallback; `plan`, `tally` and `decision` are the last's."""
     finished_ms: float = 0.0
     gateway_version: str = ""
     extractor_version: str = ""
@@ -379,6 +415,18 @@ class Group:
     @property
     def trace_id(self) -> str:
         return self.task.trace_id
+
+    @property
+    def stage(self) -> int:
+        """Which stage is running, from 0."""
+        return len(self.earlier)
+
+    @property
+    def current(self) -> tuple[Scored, ...]:
+        """The samples of this stage: the only ones that vote in it and count for its cap."""
+        if not self.earlier:
+            return self.scored
+        return tuple(s for s in self.scored if s.sample.stage == self.stage)
 
     @property
     def rounds(self) -> int:
@@ -430,6 +478,14 @@ class Group:
 
     def with_spans(self, *spans: Span) -> Group:
         return dataclasses.replace(self, spans=self.spans + spans)
+
+    def next_stage(self, plan: Plan) -> Group:
+        """Give up this decided stage and go on with the fallback's plan; nothing is forgotten."""
+        assert self.decision is not None
+        given_up = Stage(plan=self.plan, tally=self.tally, decision=self.decision)
+        return dataclasses.replace(
+            self, plan=plan, tally=Tally(), decision=None, earlier=(*self.earlier, given_up)
+        )
 
     def with_degraded(self, *words: str) -> Group:
         new = tuple(word for word in words if word not in self.degraded)

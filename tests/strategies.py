@@ -24,6 +24,7 @@ from app.group import (
     Sample,
     Scored,
     Span,
+    Stage,
     Tally,
     Task,
     VerifierRef,
@@ -142,7 +143,7 @@ plans = st.builds(
     reasons=tuples_of(
         st.builds(Reason, feature=texts, value=finite | texts | st.booleans(), contribution=finite)
     ),
-    rule=texts,
+    rule=one_of(records.RuleName),
     first_round=counts,
     cap=counts,
     margin=counts,
@@ -166,10 +167,16 @@ plans = st.builds(
     seed=big_integers,
     deadline_ms=counts,
     live=st.booleans(),
+    route_name=texts,
+    max_error=scores,
+    fallback=texts,
+    explored=st.booleans(),
 )
 samples = st.builds(
     Sample,
     index=counts,
+    kind=one_of(records.SampleKind),
+    stage=st.integers(0, 1),
     round=counts,
     call=st.integers(0, 3),
     choice=counts,
@@ -244,7 +251,9 @@ decisions = st.builds(
     returned=tuples_of(counts),
     stop_reason=texts,
     confidence=scores,
+    abstained=st.booleans(),
 )
+stages = st.builds(Stage, plan=plans, tally=tallies, decision=decisions)
 spans = st.builds(
     Span,
     name=texts,
@@ -260,6 +269,9 @@ cache_records = st.builds(
     source_trace_id=maybe_texts,
     age_s=st.none() | milliseconds,
     coalesced=st.booleans(),
+    negative=st.booleans(),
+    reverified=st.booleans(),
+    near=st.booleans(),
 )
 failures = st.builds(Failure, code=texts, message=texts, status=counts, where=texts)
 groups = st.builds(
@@ -274,6 +286,7 @@ groups = st.builds(
     cache=cache_records,
     degraded=tuples_of(texts, 2),
     error=st.none() | failures,
+    earlier=tuples_of(stages, 1),
     finished_ms=milliseconds,
     gateway_version=texts,
     extractor_version=texts,

@@ -244,6 +244,19 @@ evaluations = Table(
     Index(None, "policy"),
 )
 
+learned = Table(
+    "learned",
+    metadata,
+    Column("kind", String(16), primary_key=True),
+    Column("route", String(NAME_CHARS), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("created_at", Double, nullable=False),
+    # How many labelled groups it was learned from, and the newest of them.
+    Column("labels", Integer, nullable=False),
+    Column("last_trace_id", String(64)),
+    Column("state", _json(), nullable=False),
+)
+
 keys = Table(
     "keys",
     metadata,
