@@ -10,7 +10,7 @@ import pytest
 from tests.parts import ROOT
 from verifiers.base import AnswerContract, get_verifier, known_verifiers
 from verifiers.extract import _rules
-from verifiers.run import WEIGHT
+from verifiers.specs import WEIGHT
 
 PAGE = (ROOT / "docs/verifiers.md").read_text(encoding="utf-8")
 BUILT_IN = tuple(

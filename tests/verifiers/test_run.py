@@ -5,8 +5,19 @@ import os
 
 import pytest
 
-from verifiers.base import AnswerContract, BadCheck, Candidate, Check, Finding, Status, VerifierSpec
-from verifiers.run import MAX_CANDIDATE_CHARS, Member, Panel, Prepared, Runner, get_verifier
+from verifiers.base import (
+    AnswerContract,
+    BadCheck,
+    Candidate,
+    Check,
+    Finding,
+    Prepared,
+    Status,
+    VerifierSpec,
+    get_verifier,
+)
+from verifiers.judging import MAX_CANDIDATE_CHARS
+from verifiers.run import Member, Panel, Runner
 
 MODULE = "tests.verifiers.misbehaving"
 NUMBER = AnswerContract(kind="number")
