@@ -28,6 +28,8 @@ CacheMode = Literal["on", "off", "read_only", "write_only"]
 ContentLevel = Literal["off", "hash", "redacted", "full"]
 Route = Literal["off", "easy", "hard"]
 RuleName = Literal["margin", "two_kinds", "adaptive", "esc", "fixed", "certified", "exact"]
+Reuse = Literal["exact", "near"]
+"""Whether a verified answer may serve equal requests only, or also be checked for near ones."""
 SampleKind = Literal["text", "program"]
 """What was asked of the model: an answer in words, or a program that computes it."""
 DecisionStatus = Literal["verified", "agreed", "unverified", "held"]
@@ -68,6 +70,10 @@ class Options:
     cache: CacheMode = "on"
     include: tuple[str, ...] = ()
     """Extra parts of the reply; known: `trace`."""
+    rule: RuleName = "margin"
+    """Stop rule of the vote."""
+    asked: tuple[str, ...] = ()
+    """Names of the options that the request set itself; a route sets only others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +189,8 @@ class Plan:
     """Largest share of served answers that may be wrong; None serves whatever was decided."""
     fallback: str = ""
     """Alias that is asked when this stage does not reach its threshold; empty: none."""
+    reuse: Reuse = "exact"
+    """`near`: a verified answer to another wording may be checked anew for this request."""
     explored: bool = False
     """Drawn deep at random, so that the router can learn what it would have missed."""
 
@@ -424,7 +432,7 @@ class Group:
     @property
     def current(self) -> tuple[Scored, ...]:
         """The samples of this stage: the only ones that vote in it and count for its cap."""
-        if not self.earlier:
+        if not self.earlier and not (self.scored and self.scored[-1].sample.stage):
             return self.scored
         return tuple(s for s in self.scored if s.sample.stage == self.stage)
 
@@ -487,6 +495,17 @@ class Group:
             self, plan=plan, tally=Tally(), decision=None, earlier=(*self.earlier, given_up)
         )
 
+    def previous_stage(self) -> Group:
+        """Serve the stage before after all, because the fallback gave nothing that can be."""
+        *before, stage = self.earlier
+        return dataclasses.replace(
+            self,
+            plan=stage.plan,
+            tally=stage.tally,
+            decision=stage.decision,
+            earlier=tuple(before),
+        )
+
     def with_degraded(self, *words: str) -> Group:
         new = tuple(word for word in words if word not in self.degraded)
         return dataclasses.replace(self, degraded=self.degraded + new)
@@ -507,6 +526,10 @@ class Group:
         if not hidden:
             return self
         open_refs = tuple(ref for ref in self.plan.verifiers if not ref.hidden)
+
+        def opened(plan: Plan) -> Plan:  # every stage has the same verifiers
+            return dataclasses.replace(plan, verifiers=open_refs)
+
         names = hidden - {ref.name for ref in open_refs}
         scored = tuple(
             dataclasses.replace(each, verdicts=tuple(v for v in each.verdicts if not v.hidden))
@@ -521,7 +544,8 @@ class Group:
         return dataclasses.replace(
             self,
             task=dataclasses.replace(self.task, options=options),
-            plan=dataclasses.replace(self.plan, verifiers=open_refs),
+            plan=opened(self.plan),
+            earlier=tuple(dataclasses.replace(s, plan=opened(s.plan)) for s in self.earlier),
             scored=scored,
             spans=tuple(s for s in self.spans if s.name.removeprefix("verify:") not in names),
         )

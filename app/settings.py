@@ -18,11 +18,12 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from app.errors import ConfigError
-from app.group import ContentLevel, Effort, Mode, OnUnverified
+from app.group import ContentLevel, Effort, Mode, OnUnverified, Reuse, RuleName
 from verifiers.base import AnswerKind
 
 ENV_PREFIX = "VERIVOTE__"
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
+DEFAULT_ROUTE = "default"
 
 
 def default_data() -> Path:
@@ -91,7 +92,7 @@ class EngineSettings(Section):
 class DefaultSettings(Section):
     effort: Effort = Field("medium", description="low: 8 samples at most, medium 16, high 40.")
     mode: Mode = Field("auto", description="auto: the router decides; off: never; always: always.")
-    rule: Literal["margin"] = Field("margin", description="Stop rule of the vote.")
+    rule: RuleName = Field("margin", description="Stop rule of the vote.")
     deadline_ms: int = Field(60_000, ge=100, description="Milliseconds for the whole group.")
     on_unverified: OnUnverified = Field("return", description="What an unverified answer gets.")
     temperature: float = Field(
@@ -100,6 +101,15 @@ class DefaultSettings(Section):
     deny_unknown_fields: bool = Field(
         False, description="Refuse unknown request fields instead of ignoring them."
     )
+
+
+VERIFIER_LIST = 'must be a list like [{ use = "steps" }]'
+
+
+def _named_verifiers(value: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+    if not all(isinstance(spec.get("use"), str) for spec in value):
+        raise ValueError(VERIFIER_LIST)
+    return value
 
 
 class PoolSettings(Section):
@@ -115,9 +125,9 @@ class PoolSettings(Section):
     @field_validator("verifiers")
     @classmethod
     def _is_one(cls, value: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
-        if not value or not all(isinstance(spec.get("use"), str) for spec in value):
-            raise ValueError('must be a list like [{ use = "steps" }]')
-        return value
+        if not value:
+            raise ValueError(VERIFIER_LIST)
+        return _named_verifiers(value)
 
 
 class VerifierSettings(Section):
@@ -145,6 +155,59 @@ class VerifierSettings(Section):
     )
 
 
+class MatchSettings(Section):
+    alias: str = Field("", description="Alias or model that the request asks for.")
+    metadata: dict[str, str] = Field(
+        default_factory=dict, description="`metadata` of the request that must be there, as given."
+    )
+    system_sha256: str = Field(
+        "",
+        pattern="^([0-9a-f]{64})?$",
+        description="Hex sha256 of the system prompt (all system and developer messages).",
+    )
+    regex: str = Field(
+        "", max_length=2000, description="RE2 pattern to be found in the last user message."
+    )
+
+
+class RouteSettings(Section):
+    name: str = Field(
+        pattern="^[a-z0-9][a-z0-9_-]{0,63}$",
+        description="What traces, calibration and the router call it.",
+    )
+    match: MatchSettings = Field(
+        MatchSettings(),
+        description="Which requests; all that is given must hold, `{}` always does.",
+    )
+    verifiers: tuple[dict[str, Any], ...] = Field(
+        (), description='Added to those of the request: `[{ use = "number" }, …]`.'
+    )
+    rule: RuleName | None = Field(None, description="Stop rule of the vote.")
+    effort: Effort | None = Field(None, description="low: 8 samples at most, medium 16, high 40.")
+    max_error: float | None = Field(
+        None, ge=0, le=1, description="Share of served answers that may be wrong; else it abstains."
+    )
+    on_unverified: OnUnverified | None = Field(None, description="What an unverified answer gets.")
+    policy: str = Field(
+        "", max_length=256, description="Alias, or model of the engine, that is asked instead."
+    )
+    fallback: str = Field(
+        "", description="Alias that is asked when the first model's group is not good enough."
+    )
+    reuse: Reuse = Field(
+        "exact", description="near: verified answers to other wordings may be checked anew."
+    )
+
+    _names_verifiers = field_validator("verifiers")(_named_verifiers)
+
+    @field_validator("name")
+    @classmethod
+    def _is_free(cls, value: str) -> str:
+        if value == DEFAULT_ROUTE:
+            raise ValueError(f"'{value}' is the name of requests that match no route")
+        return value
+
+
 class TelemetrySettings(Section):
     otlp_endpoint: str = Field("", description="OTLP/HTTP collector; empty exports nothing.")
     content: bool = Field(False, description="Put prompts and answers on spans.")
@@ -157,6 +220,9 @@ class Settings(Section):
     engines: dict[str, EngineSettings] = Field(default_factory=dict)
     aliases: dict[str, str] = Field(default_factory=lambda: {"auto": "main", "*": "main"})
     defaults: DefaultSettings = DefaultSettings()
+    routes: tuple[RouteSettings, ...] = Field(
+        (), description="The first that matches says how a request is answered."
+    )
     verifiers: VerifierSettings = VerifierSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     data: Path = Field(
@@ -175,12 +241,30 @@ class Settings(Section):
         if judge and self.engines and judge not in self.engines:
             known = ", ".join(sorted(self.engines))
             raise ValueError(f"verifiers.judge_engine names engine '{judge}'; known: {known}")
+        self._check_routes()
         if self.server.keys == "off" and self.server.host not in LOOPBACK_HOSTS:
             raise ValueError(
                 f"server.keys is 'off' but server.host is '{self.server.host}': "
                 'off loopback a key is required; set server.keys = "required"'
             )
         return self
+
+    def _check_routes(self) -> None:
+        places: dict[str, int] = {}
+        for place, route in enumerate(self.routes):
+            if (first := places.setdefault(route.name, place)) != place:
+                raise ValueError(f"routes[{place}].name '{route.name}' is that of routes[{first}]")
+            self._check_alias(f"routes[{place}].fallback", route.fallback)
+            if "*" not in self.aliases:
+                self._check_alias(f"routes[{place}].match.alias", route.match.alias)
+
+    def _check_alias(self, key: str, alias: str) -> None:
+        if alias and (alias == "*" or alias not in self.aliases):
+            known = sorted(self.aliases.keys() - {"*"})
+            near = difflib.get_close_matches(alias, known, n=1)
+            hint = f"did you mean '{near[0]}'? " if near else ""
+            listed = ", ".join(known) or "none"
+            raise ValueError(f"{key} names alias '{alias}'; {hint}known: {listed}")
 
 
 def load_settings(
@@ -248,7 +332,7 @@ def _merge(into: dict[str, Any], over: Mapping[str, Any]) -> None:
 def _explain(invalid: ValidationError) -> str:
     """The first fault as `key: what is wrong`, with the nearest known key for an unknown one."""
     fault = invalid.errors(include_url=False)[0]
-    path = ".".join(str(part) for part in fault["loc"])
+    path = _path(fault["loc"])
     if fault["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(fault["loc"][-1]), _known_keys(fault["loc"][:-1]), n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ""
@@ -257,6 +341,12 @@ def _explain(invalid: ValidationError) -> str:
     shown = repr(fault.get("input")) if fault["type"] != "value_error" else ""
     got = f", got {shown}" if shown and len(shown) < 80 else ""
     return f"{path}: {message}{got}" if path else message
+
+
+def _path(place: tuple[int | str, ...]) -> str:
+    """`routes[2].match.regex`"""
+    steps = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
+    return "".join(steps).removeprefix(".")
 
 
 def _known_keys(path: tuple[int | str, ...]) -> list[str]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from pydantic import ValidationError
 
-from app.group import Group
+from app.group import Decision, Group
 from tests import strategies
+from tests.builders import a_group, a_plan, a_ref, a_scored
 from tests.store.groups import make_group
 
 
@@ -45,3 +47,35 @@ def test_a_cache_hit_counts_the_tokens_of_its_winner() -> None:
 def test_data_that_is_not_a_group_is_refused() -> None:
     with pytest.raises(ValidationError):
         Group.from_json(b'{"task": 1}')
+
+
+def _cascade(*, small: tuple[str, ...] = ("41", "42"), big: tuple[str, ...] = ("42",)) -> Group:
+    scored = [a_scored(i, key) for i, key in enumerate(small)]
+    first = a_group(*scored, plan=a_plan(policy="small", fallback="big"))
+    given_up = first.with_decision(Decision(status="unverified", winner=0, stop_reason="cap"))
+    drawn = [a_scored(len(small) + i, key, stage=1) for i, key in enumerate(big)]
+    return given_up.next_stage(a_plan(policy="big")).with_scored(*drawn)
+
+
+def test_only_the_samples_of_the_running_stage_vote() -> None:
+    group = _cascade()
+
+    assert [s.answer.key for s in group.current] == ["42"]
+    assert len(group.scored) == 3
+
+
+def test_the_stage_before_can_be_served_after_all_and_is_as_it_was() -> None:
+    group = _cascade().previous_stage()
+
+    assert (group.plan.policy, group.decision.stop_reason, group.stage) == ("small", "cap", 0)
+    assert [s.answer.key for s in group.current] == ["41", "42"]
+
+
+def test_a_hidden_verifier_has_no_name_in_any_stage() -> None:
+    hidden = replace(a_ref(), name="secret_check", hidden=True)
+    first = a_group(a_scored(0, "42"), plan=a_plan(verifiers=(hidden,)))
+    decided = first.with_decision(Decision(status="unverified", winner=0))
+    group = decided.next_stage(a_plan(verifiers=(hidden,)))
+
+    assert b"secret_check" in group.to_json()
+    assert b"secret_check" not in group.without_hidden().to_json()
