@@ -7,6 +7,7 @@ blocks every later row in the second, so only failures that name the data count 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from sqlalchemy.exc import (
     DataError,
     DBAPIError,
     IntegrityError,
+    OperationalError,
     SQLAlchemyError,
     StatementError,
 )
@@ -29,6 +31,7 @@ from app.settings import Settings
 
 CONNECT_S = 2
 STATEMENT_S = 30
+WAL_RETRY_S = 0.02
 _DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
     "sqlite+aiosqlite": "sqlite+aiosqlite",
@@ -86,11 +89,29 @@ def open_engine(url: str) -> AsyncEngine:
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode = WAL")
     # The spool forgets a row once it is committed here, so a commit must outlive a power cut.
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
+
+
+async def use_wal(engine: AsyncEngine) -> None:
+    """Let readers of an SQLite file go on beside its writer; the file remembers it.
+
+    SQLite does not wait for its turn here: of gateways that start together on a new file, all but
+    one are told at once that it is locked. Raises `OperationalError` after `STATEMENT_S` seconds.
+    """
+    deadline = asyncio.get_running_loop().time() + STATEMENT_S
+    async with engine.connect() as connection:
+        while True:
+            try:
+                await connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+                return
+            except OperationalError:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+                await connection.rollback()
+                await asyncio.sleep(WAL_RETRY_S)
 
 
 def sqlite_file(url: URL) -> Path | None:

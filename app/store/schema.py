@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app import __version__
 from app.errors import ConfigError
-from app.store.database import open_engine, parse_url, sqlite_file
+from app.store.database import open_engine, parse_url, sqlite_file, use_wal
 
 REVISIONS = ("0001", "0002")
 """All migrations, oldest first; the last is what this version needs."""
@@ -53,6 +53,7 @@ async def prepare(engine: AsyncEngine) -> None:
     """
     if file := sqlite_file(engine.url):
         file.parent.mkdir(parents=True, exist_ok=True)
+        await use_wal(engine)
     async with engine.begin() as connection:
         await connection.run_sync(_require_utf8)
         if await connection.run_sync(_check) == "current":

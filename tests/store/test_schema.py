@@ -75,7 +75,7 @@ async def test_looking_makes_no_file(tmp_path: Path) -> None:
 
 
 async def test_gateways_that_start_together_migrate_once(url: str) -> None:
-    await asyncio.gather(*(schema.upgrade(url) for _ in range(4)))
+    await asyncio.gather(*(schema.upgrade(url) for _ in range(8)))
 
     assert await schema.check(url) == "current"
 
