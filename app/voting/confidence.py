@@ -1,0 +1,250 @@
+"""How sure: a calibrated P(correct) of the answer that is served.
+
+Agreement is not correctness: three of three were right 97 % of the time on one recorded route and
+81 % on another. So a vote is scored by what agreement means elsewhere (`app.voting.prior`), and
+each route and policy fits offset and steepness of that score on its own labels:
+σ(A + B·score), A ~ N(0, 1), B ~ N(1, ½²), the maximum a posteriori. Before a route has
+`MIN_LABELS` labels there is no number at all.
+
+A proven answer is not judged by votes: its confidence is how often proven answers of the route were
+right when somebody looked, Beta(½, ½) before the first look (Jeffreys).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from app.group import Group
+from app.voting.prior import INTERCEPT, SLOPES
+from app.voting.tally import can_vote, is_proven
+
+MIN_LABELS = 100
+"""At 0 labels the calibration error is .12 to .15, at 100 it is .02 to .03 (on recorded votes)."""
+MAX_DISTINCT = 8
+"""More different answers than this say nothing new."""
+MIN_STEEPNESS = 0.1
+"""Better evidence is never worth less, whatever a route's labels say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What a finished vote says about its answer, without the answer itself."""
+
+    n: int
+    """Samples that ended."""
+    a: int
+    """Votes of the leader."""
+    b: int
+    """Votes of the runner-up; equal to `a` in a tie."""
+    distinct: int
+    """Different answers that were voted for."""
+    nulls: int
+    """Samples that ended and cast no vote."""
+    both_kinds: bool = False
+    """A text and a program voted for the leader."""
+    proven: bool = False
+    """A decisive verifier passed the answer; the votes then say nothing more."""
+
+    @property
+    def unanimous(self) -> bool:
+        """Every vote went to one answer."""
+        return self.distinct == 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """One labelled group: its evidence, and whether the answer that was served is right."""
+
+    evidence: Evidence
+    right: bool
+    trace_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """What the labels of one route and policy say about its votes and its proofs."""
+
+    route: str
+    policy: str
+    a: float
+    """Offset A, in logits."""
+    b: float
+    """Steepness B; never under `MIN_STEEPNESS`."""
+    voted: int
+    """Labels of answers that got a vote and no proof."""
+    silent: int
+    """Labels of answers that got neither."""
+    proven: int
+    """Labels of proven answers."""
+    proven_right: int
+    outcomes: tuple[Outcome, ...]
+    """The labels, in the order of their traces."""
+
+    @property
+    def labels(self) -> int:
+        return self.voted + self.silent + self.proven
+
+    def to_state(self) -> dict[str, Any]:
+        """As JSON: the labels only, because everything else follows from them."""
+        return {
+            "route": self.route,
+            "policy": self.policy,
+            "outcomes": [
+                {"trace_id": o.trace_id, "right": o.right, **asdict(o.evidence)}
+                for o in self.outcomes
+            ],
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Calibration:
+        """Raises KeyError, TypeError or ValueError when the state is not of this form."""
+        outcomes = []
+        for row in state["outcomes"]:
+            fields = {name: value for name, value in row.items() if name not in _OF_OUTCOME}
+            evidence = Evidence(**fields)
+            outcomes.append(
+                Outcome(evidence=evidence, right=row["right"], trace_id=row["trace_id"])
+            )
+        return calibrate(outcomes, route=state["route"], policy=state["policy"])
+
+
+_OF_OUTCOME = ("trace_id", "right")
+
+
+def evidence_of(group: Group) -> Evidence:
+    """The evidence of the running stage, as it stands in `group.tally`."""
+    ended = [scored for scored in group.current if scored.sample.finish_reason is not None]
+    votes = group.tally.votes
+    leader, a = votes[0] if votes else (None, 0)
+    kinds = {
+        scored.sample.kind for scored in ended if can_vote(scored) and scored.answer.key == leader
+    }
+    return Evidence(
+        n=len(ended),
+        a=a,
+        b=votes[1][1] if len(votes) > 1 else 0,
+        distinct=len(votes),
+        nulls=len(ended) - sum(count for _, count in votes),
+        both_kinds=len(kinds) > 1,
+        proven=any(is_proven(scored) for scored in ended),
+    )
+
+
+def score(evidence: Evidence) -> float:
+    """The prior's score, in logits; higher is more likely right. For votes, not for proofs."""
+    n = max(evidence.n, 1)
+    values = {
+        "ln_n": math.log(n),
+        "leader_share": evidence.a / n,
+        "runner_up_share": evidence.b / n,
+        "distinct": min(evidence.distinct, MAX_DISTINCT),
+        "unanimous": float(evidence.unanimous),
+        "null_share": evidence.nulls / n,
+    }
+    return INTERCEPT + sum(slope * values[name] for name, slope in SLOPES.items())
+
+
+def confidence(evidence: Evidence, calibration: Calibration | None) -> float | None:
+    """P(correct), 0..1; None while the route has too few labels to say.
+
+    An answer with votes needs `MIN_LABELS` labels of such answers, a proven one as many of proven
+    ones; an answer that nobody voted for is placed by all labels of answers without proof.
+    """
+    if calibration is None or evidence.n == 0:
+        return None
+    if evidence.proven:
+        if calibration.proven < MIN_LABELS:
+            return None
+        return (calibration.proven_right + 0.5) / (calibration.proven + 1)
+    labels = calibration.voted if evidence.a else calibration.voted + calibration.silent
+    if labels < MIN_LABELS:
+        return None
+    return _sigmoid(calibration.a + calibration.b * score(evidence))
+
+
+def fit_calibration(
+    pairs: Iterable[tuple[Evidence, bool]], *, route: str = "", policy: str = ""
+) -> Calibration:
+    """The calibration that these labels give; `pairs`: evidence, and whether it was right."""
+    outcomes = [Outcome(evidence=evidence, right=bool(right)) for evidence, right in pairs]
+    return calibrate(outcomes, route=route, policy=policy)
+
+
+def calibrate(outcomes: Sequence[Outcome], *, route: str, policy: str) -> Calibration:
+    """The calibration that these labels give. Always the same for the same labels."""
+    proofs = [outcome for outcome in outcomes if outcome.evidence.proven]
+    votes = [outcome for outcome in outcomes if not outcome.evidence.proven]
+    a, b = _fit([(score(outcome.evidence), outcome.right) for outcome in votes])
+    voted = sum(outcome.evidence.a > 0 for outcome in votes)
+    return Calibration(
+        route=route,
+        policy=policy,
+        a=a,
+        b=b,
+        voted=voted,
+        silent=len(votes) - voted,
+        proven=len(proofs),
+        proven_right=sum(outcome.right for outcome in proofs),
+        outcomes=tuple(outcomes),
+    )
+
+
+def _fit(pairs: Sequence[tuple[float, bool]]) -> tuple[float, float]:
+    """Offset and steepness, by Newton's method with halved steps: the posterior is concave."""
+    totals = Counter(s for s, _ in pairs)
+    rights = Counter(s for s, right in pairs if right)
+    cells = [(s, rights[s], total) for s, total in sorted(totals.items())]
+    a, b = _newton(cells, 0.0, 1.0, moves_b=True)
+    if b < MIN_STEEPNESS:
+        a, b = _newton(cells, a, MIN_STEEPNESS, moves_b=False)
+    return a, b
+
+
+_Cells = Sequence[tuple[float, int, int]]
+"""Score, labels that say right, all labels."""
+_B_PRECISION = 4.0
+"""1 / ½²."""
+
+
+def _newton(cells: _Cells, a: float, b: float, *, moves_b: bool) -> tuple[float, float]:
+    for _ in range(50):
+        grad_a, grad_b = -a, -_B_PRECISION * (b - 1)
+        aa, ab, bb = 1.0, 0.0, _B_PRECISION
+        for s, right, total in cells:
+            p = _sigmoid(a + b * s)
+            miss, weight = right - total * p, total * p * (1 - p)
+            grad_a, grad_b = grad_a + miss, grad_b + miss * s
+            aa, ab, bb = aa + weight, ab + weight * s, bb + weight * s * s
+        if moves_b:
+            det = aa * bb - ab * ab
+            step_a, step_b = (bb * grad_a - ab * grad_b) / det, (aa * grad_b - ab * grad_a) / det
+        else:
+            step_a, step_b = grad_a / aa, 0.0
+        here, size = _log_posterior(cells, a, b), 1.0
+        while size > 1e-6 and _log_posterior(cells, a + size * step_a, b + size * step_b) < here:
+            size /= 2
+        a, b = a + size * step_a, b + size * step_b
+        if abs(size * step_a) + abs(size * step_b) < 1e-9:
+            break
+    return a, b
+
+
+def _log_posterior(cells: _Cells, a: float, b: float) -> float:
+    likely = -(a * a + _B_PRECISION * (b - 1) ** 2) / 2
+    for s, right, total in cells:
+        z = a + b * s
+        # ln σ(z) and ln(1 − σ(z)) in a form that does not overflow.
+        softplus = max(z, 0.0) + math.log1p(math.exp(-abs(z)))
+        likely += right * z - total * softplus
+    return likely
+
+
+def _sigmoid(z: float) -> float:
+    if z >= 0:
+        return 1 / (1 + math.exp(-z))
+    grown = math.exp(z)
+    return grown / (1 + grown)
