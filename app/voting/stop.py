@@ -1,8 +1,9 @@
 """When to stop drawing, and how many samples to draw next.
 
-`margin`: draw the deficit to a lead of three at once, then again, until the leader is that far
-ahead or the cap is reached. It costs the same samples as drawing one by one, in far fewer rounds;
-three in a row is what the sequential tests of ConSol (arXiv 2503.17587) come to at their defaults.
+The rule of the plan says when a vote is settled (`app/voting/rules`). A round is the fewest further
+samples that could settle it, so rounds cost the same samples as drawing one by one: for the default
+margin of three, three at once, then what is missing to a lead of three. Under every rule the stage
+also ends with a proven answer, at the cap, and when nobody can overtake the leader any more.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.group import Draw, Group
+from app.voting.rules import RULES
+from app.voting.rules.two_kinds import programs_among
 from app.voting.tally import is_proven
 
 
@@ -18,42 +21,38 @@ class Stop:
     """Draw no more; `reason` is one of the words below."""
 
     reason: str
-    """`verified`, `margin`, `ahead`, `single`, `cap`, `deadline`."""
+    """`verified`, `ahead`, `single`, `cap`, or the rule's own: `margin`, `two_kinds`, `adaptive`,
+    `window`, `certified`. The gateway adds `deadline`, `engine` and `samples`."""
 
 
 def next_step(group: Group, *, seed: int) -> Draw | Stop:
-    """The next round of this group, or why there is none. `seed` is for the round if drawn."""
+    """The next round of this stage, or why there is none. `seed` is for the round if drawn."""
     plan = group.plan
     if reason := settled_by(group, in_flight=0):
         return Stop(reason=reason)
-    drawn = len(group.scored)
+    drawn = len(group.current)
     if drawn >= plan.cap:
         return Stop(
             reason="cap" if plan.cap > plan.first_round or plan.route == "hard" else "single"
         )
-    wanted = plan.first_round if drawn == 0 else max(1, plan.margin - group.tally.margin)
+    n = min(_wanted(group), plan.cap - drawn)
     return Draw(
         round=group.rounds + 1,
-        n=min(wanted, plan.cap - drawn),
+        n=n,
         first_index=_next_index(group),
         seed=seed,
+        programs=programs_among(group, n),
     )
-
-
-def _next_index(group: Group) -> int:
-    """One past everything numbered so far: an engine counts samples and calls from it."""
-    numbered = [scored.sample.index for scored in group.scored]
-    numbered += [call.index for call in group.calls]
-    return max(numbered, default=-1) + 1
 
 
 def settled_by(group: Group, *, in_flight: int) -> str | None:
     """The reason why samples still in flight cannot or need not change the answer, else None.
 
-    `in_flight`: samples of the running round that have not been scored.
+    `in_flight`: samples of the running round that have not been scored. Those that are not drawn
+    yet count for the stage's cap too, so this asks only what has arrived.
     """
     plan = group.plan
-    ended = [scored for scored in group.scored if scored.sample.finish_reason is not None]
+    ended = [scored for scored in group.current if scored.sample.finish_reason is not None]
     if len(ended) < group.task.choices:
         return None
     if any(is_proven(scored) for scored in ended):
@@ -61,12 +60,36 @@ def settled_by(group: Group, *, in_flight: int) -> str | None:
     if plan.route != "hard":
         stands = in_flight == 0 and any(_stands(group, scored.sample.index) for scored in ended)
         return "single" if stands else None
-    if group.tally.margin >= plan.margin:
-        return "margin"
-    last_round = len(group.scored) + in_flight >= plan.cap
-    if last_round and in_flight and group.tally.margin > in_flight:
+    rule = RULES[plan.rule]
+    if reason := rule.settled(group):
+        return reason
+    left = plan.cap - len(group.current)
+    if rule.curtails and left > 0 and group.tally.margin > left:
         return "ahead"
     return None
+
+
+def _wanted(group: Group) -> int:
+    """Samples of the next round, the cap apart."""
+    plan = group.plan
+    rule = RULES[plan.rule]
+    needed = rule.needed(group)
+    if rule.curtails:
+        left = plan.cap - len(group.current)
+        needed = min(needed, max(1, (left - group.tally.margin) // 2 + 1))
+    if group.current:
+        return needed
+    # A first round that no vote could settle is only a round lost, unless one sample can be proof.
+    provable = any(ref.decisive for ref in plan.verifiers)
+    votes = plan.route == "hard" and not provable
+    return max(plan.first_round, needed) if votes else plan.first_round
+
+
+def _next_index(group: Group) -> int:
+    """One past everything numbered so far: an engine counts samples and calls from it."""
+    numbered = [scored.sample.index for scored in group.scored]
+    numbered += [call.index for call in group.calls]
+    return max(numbered, default=-1) + 1
 
 
 def _stands(group: Group, index: int) -> bool:

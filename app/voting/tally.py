@@ -16,7 +16,11 @@ from verifiers.compose import is_refuted, is_verified
 
 def is_proven(scored: Scored) -> bool:
     """True when a decisive verifier passed, and every gate and policy, on a sample that ended."""
-    return scored.sample.finish_reason is not None and is_verified(scored.verdicts)
+    return (
+        bool(scored.verdicts)
+        and scored.sample.finish_reason is not None
+        and is_verified(scored.verdicts)
+    )
 
 
 def can_vote(scored: Scored) -> bool:

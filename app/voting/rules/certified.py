@@ -1,0 +1,59 @@
+"""`certified`: the leader is the model's most frequent answer, with probability at least .95.
+
+PPR-1v1 (arXiv 2109.05047) against every rival: with a votes for the leader and b for a rival, the
+two are told apart at level δ when (a+b+1)·C(a+b, a) / 2^(a+b) ≤ δ. It holds at any time, so looking
+after every sample costs nothing. The δ = .05 is shared equally among the rivals: the other choices
+where the answer is one of a list, else the other answers seen, at least one. The certificate says
+"most frequent", never "correct".
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import count
+from math import comb
+
+from app.group import Group, Tally
+
+DELTA = 0.05
+
+
+class Certified:
+    curtails = True
+
+    def settled(self, group: Group) -> str | None:
+        certain = certified_level(group.tally, choices=_choices(group)) >= 1 - DELTA
+        return "certified" if certain else None
+
+    def needed(self, group: Group) -> int:
+        rivals = _rivals(group.tally, _choices(group))
+        first, second, *_ = *(votes for _, votes in group.tally.votes[:2]), 0, 0
+        return next(k for k in count(1) if rivals * doubt(first + k, second) <= DELTA)
+
+
+def certified_level(tally: Tally, *, choices: int = 0) -> float:
+    """Confidence, 0..1, that the leader is the most frequent answer; 0 without a leader.
+
+    `choices`: how many answers there can be; 0 when any text may be one.
+    """
+    if tally.leader is None:
+        return 0.0
+    counts = dict(tally.votes)
+    first = counts.pop(tally.leader)
+    worst = doubt(first, max(counts.values(), default=0))
+    return max(0.0, 1.0 - _rivals(tally, choices) * worst)
+
+
+@cache
+def doubt(leader: int, rival: int) -> float:
+    """The level at which the two counts are told apart: 1 / (prior-posterior ratio) at p = ½."""
+    votes = leader + rival
+    return (votes + 1) * comb(votes, leader) / 2**votes
+
+
+def _rivals(tally: Tally, choices: int) -> int:
+    return max(1, choices - 1, len(tally.votes) - 1)
+
+
+def _choices(group: Group) -> int:
+    return len(group.plan.contract.choices)
