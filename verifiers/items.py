@@ -1,16 +1,15 @@
-"""What the kinds `set` and `list` share: options, the reference, the comparison of keys."""
+"""What the kinds `set` and `list` share: options and the reference."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from verifiers.base import Answer, AnswerContract, BadCheck, Finding, Prepared, Status
+from verifiers.base import AnswerContract, BadCheck, Prepared
 from verifiers.canonical import NotCanonical
 from verifiers.canonical.collections import collection_key, split_items
 
 MAX_SEPARATOR_CHARS = 8
-MAX_EVIDENCE_CHARS = 600
 
 
 def read_separator(options: Mapping[str, Any]) -> str:
@@ -50,17 +49,3 @@ def _split(text: str, separator: str) -> list[str]:
         return split_items(text, separator)
     except NotCanonical as refused:
         raise BadCheck(f"reference cannot be split: {refused.reason}", param="reference") from None
-
-
-def compare_items(prepared: Prepared, answer: Answer) -> Finding:
-    if answer.key is None:
-        return Finding(status=Status.FAIL, reason=answer.reason)
-    if prepared.payload is None:
-        return Finding(status=Status.ABSTAIN, reason="no_reference")
-    evidence = {
-        "expected": prepared.payload[:MAX_EVIDENCE_CHARS],
-        "got": answer.key[:MAX_EVIDENCE_CHARS],
-    }
-    if answer.key == prepared.payload:
-        return Finding(status=Status.PASS, reason="equal", evidence=evidence)
-    return Finding(status=Status.FAIL, reason="different", evidence=evidence)

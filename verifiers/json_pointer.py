@@ -1,4 +1,4 @@
-"""JSON pointers with `*`, and the JSON text of an answer.
+"""JSON pointers with `*`.
 
 A pointer is that of RFC 6901; a step that is only `*` stands for every element of an array or every
 value of an object. It finds places in a parsed value and changes nothing.
@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from verifiers.base import BadCheck
-from verifiers.trimming import after_thinking, unfence_json
 
 MAX_POINTER_CHARS = 400
 MAX_POINTER_STEPS = 32
@@ -53,16 +52,6 @@ def covers(pointer: Pointer, path: Pointer) -> bool:
     return len(pointer) == len(path) and all(
         step in ("*", key) for step, key in zip(pointer, path, strict=True)
     )
-
-
-def answer_json(text: str) -> tuple[str, str]:
-    """The rule and the JSON text of an answer: `whole`, or `lone_fence` around all of it.
-
-    What stands before the end of the thinking part is cut off. Whether it is JSON is not asked.
-    """
-    said = after_thinking(text) or ""
-    inside = unfence_json(said)
-    return ("whole", said) if inside is None else ("lone_fence", inside)
 
 
 def _children(value: Any) -> Iterator[tuple[str, Any]]:

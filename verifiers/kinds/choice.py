@@ -19,9 +19,9 @@ from verifiers.base import (
     Isolation,
     Prepared,
     Role,
-    Status,
     register,
 )
+from verifiers.by_key import compare_key, prepare_text
 from verifiers.canonical import NotCanonical, choice_key
 from verifiers.extract import DEFAULT_CHOICES, known_rules, lettered_options
 from verifiers.places import read_rule
@@ -49,30 +49,10 @@ class Choice:
         choices = _read_choices(options, check)
         rule = read_rule(options.get("extract", "auto"), known_rules("choice"))
         contract = AnswerContract(kind="choice", rule=rule, choices=choices)
-        reference = options.get("reference")
-        if reference is None:
-            return Prepared(payload=None, contract=contract)
-        if not isinstance(reference, str):
-            raise BadCheck("reference must be a text", param="reference")
-        try:
-            wanted = choice_key(reference, choices)
-        except NotCanonical:
-            known = ", ".join(choices)
-            raise BadCheck(
-                f"reference {reference[:60]!r} is none of the choices: {known[:200]}",
-                param="reference",
-            ) from None
-        return Prepared(payload=wanted, contract=contract, decisive=True)
+        return prepare_text(options, contract, lambda text: _read_reference(text, choices))
 
     def verify(self, prepared: Prepared, candidate: Candidate, answer: Answer) -> Finding:
-        if answer.key is None:
-            return Finding(status=Status.FAIL, reason=answer.reason)
-        if prepared.payload is None:
-            return Finding(status=Status.ABSTAIN, reason="no_reference")
-        evidence = {"expected": prepared.payload, "got": answer.key}
-        if answer.key == prepared.payload:
-            return Finding(status=Status.PASS, reason="equal", evidence=evidence)
-        return Finding(status=Status.FAIL, reason="different", evidence=evidence)
+        return compare_key(prepared.payload, answer)
 
     def canaries(self, prepared: Prepared) -> Sequence[Candidate]:
         """The other labels."""
@@ -81,6 +61,16 @@ class Choice:
             return ()
         others = (label for label in contract.choices if label != prepared.payload)
         return tuple(Candidate(text=f"Answer: {label}") for label in others)
+
+
+def _read_reference(text: str, choices: tuple[str, ...]) -> str:
+    try:
+        return choice_key(text, choices)
+    except NotCanonical:
+        known = ", ".join(choices)
+        raise BadCheck(
+            f"reference {text[:60]!r} is none of the choices: {known[:200]}", param="reference"
+        ) from None
 
 
 def _read_choices(options: Mapping[str, Any], check: Check) -> tuple[str, ...]:

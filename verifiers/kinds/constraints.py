@@ -36,6 +36,7 @@ from verifiers.kinds.constraint_checks.instruction import (
     read_instruction,
 )
 from verifiers.kinds.constraint_checks.prompt import find_constraints
+from verifiers.options import read_flag
 
 __all__ = ["Constraints", "constraint_checks"]
 
@@ -73,9 +74,7 @@ class Constraints:
         return {"instructions": found, "decisive": False} if found else None
 
     def prepare(self, options: Mapping[str, Any], check: Check) -> Prepared:
-        decisive = options.get("decisive", True)
-        if not isinstance(decisive, bool):
-            raise BadCheck("decisive is true or false", param="decisive")
+        decisive = read_flag(options, "decisive", default=True)
         listed = options.get("instructions")
         if not isinstance(listed, list | tuple) or not 0 < len(listed) <= MAX_INSTRUCTIONS:
             raise BadCheck(

@@ -7,7 +7,7 @@ which. It knows no times, time zones or days relative to today.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from verifiers.base import (
     Answer,
@@ -19,9 +19,9 @@ from verifiers.base import (
     Isolation,
     Prepared,
     Role,
-    Status,
     register,
 )
+from verifiers.by_key import compare_key, prepare_text
 from verifiers.canonical import NotCanonical, date_key
 from verifiers.extract import known_rules
 from verifiers.places import read_rule
@@ -48,31 +48,21 @@ class Date:
             raise BadCheck(f"day_order must be dmy or mdy, got {order!r:.40}", param="day_order")
         rule = read_rule(options.get("extract", "auto"), known_rules("date"))
         contract = AnswerContract(kind="date", rule=rule, day_order=order)
-        reference = options.get("reference")
-        if reference is None:
-            return Prepared(payload=None, contract=contract)
-        if not isinstance(reference, str):
-            raise BadCheck("reference must be a text", param="reference")
-        try:
-            wanted = date_key(reference, order)
-        except NotCanonical as refused:
-            raise BadCheck(
-                f"reference is not one day ({refused.reason}): {reference[:60]!r}",
-                param="reference",
-            ) from None
-        return Prepared(payload=wanted, contract=contract, decisive=True)
+        return prepare_text(options, contract, lambda text: _read_reference(text, order))
 
     def verify(self, prepared: Prepared, candidate: Candidate, answer: Answer) -> Finding:
-        if answer.key is None:
-            return Finding(status=Status.FAIL, reason=answer.reason)
-        if prepared.payload is None:
-            return Finding(status=Status.ABSTAIN, reason="no_reference")
-        evidence = {"expected": prepared.payload, "got": answer.key}
-        if answer.key == prepared.payload:
-            return Finding(status=Status.PASS, reason="equal", evidence=evidence)
-        return Finding(status=Status.FAIL, reason="different", evidence=evidence)
+        return compare_key(prepared.payload, answer)
 
     def canaries(self, prepared: Prepared) -> Sequence[Candidate]:
         """No day, and two of them."""
         texts = ("Answer: 2024-02-31", "Answer: 2024-01-01\nAnswer: 2024-01-02")
         return tuple(Candidate(text=text) for text in texts)
+
+
+def _read_reference(text: str, order: Literal["", "dmy", "mdy"]) -> str:
+    try:
+        return date_key(text, order)
+    except NotCanonical as refused:
+        raise BadCheck(
+            f"reference is not one day ({refused.reason}): {text[:60]!r}", param="reference"
+        ) from None

@@ -25,6 +25,7 @@ from verifiers.base import (
     register,
 )
 from verifiers.extract import after_thinking
+from verifiers.options import read_flag
 from verifiers.strict_json import NotStrictJson, parse_json
 
 DEFAULT_TAGS = ("think", "answer")
@@ -79,7 +80,7 @@ class Format:
         form = Form(
             tags=_read_tags(options),
             min_steps=_read_count(options, "min_steps", MAX_STEPS),
-            json_only=_read_json_only(options),
+            json_only=read_flag(options, "json_only"),
             min_scratchpad=_read_count(options, "min_scratchpad", MAX_WORDS),
             max_scratchpad=_read_count(options, "max_scratchpad", MAX_WORDS),
         )
@@ -225,13 +226,6 @@ def _read_count(options: Mapping[str, Any], name: str, most: int) -> int | None:
     value = options[name]
     if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= most:
         raise BadCheck(f"{name} must be a whole number from 1 to {most}", param=name)
-    return value
-
-
-def _read_json_only(options: Mapping[str, Any]) -> bool:
-    value = options.get("json_only", False)
-    if not isinstance(value, bool):
-        raise BadCheck("json_only is true or false", param="json_only")
     return value
 
 

@@ -45,6 +45,7 @@ from verifiers.fencing import (
     read_entries,
     read_reply,
 )
+from verifiers.options import read_flag, read_number_between
 
 MAX_NOTES = 200
 MAX_ASKED = 20
@@ -87,15 +88,13 @@ class Grounding:
                 raise BadCheck("a note is a text", param=f"notes[{index}]")
         if sum(map(len, texts)) > MAX_NOTES_CHARS:
             raise BadCheck(f"notes are longer than {MAX_NOTES_CHARS} characters", param="notes")
-        overlap, judge = options.get("overlap", 0.5), options.get("judge", False)
-        if isinstance(overlap, bool) or not isinstance(overlap, int | float):
-            raise BadCheck("overlap is a number from 0 to 1", param="overlap")
-        if not 0 <= overlap <= 1:
-            raise BadCheck("overlap is a number from 0 to 1", param="overlap")
-        if not isinstance(judge, bool):
-            raise BadCheck("judge is true or false", param="judge")
-        notes = read_notes(texts, check.prompt)
-        return Prepared(payload=Wanted(notes, tuple(texts), float(overlap), judge))
+        wanted = Wanted(
+            notes=read_notes(texts, check.prompt),
+            texts=tuple(texts),
+            overlap=read_number_between(options, "overlap", 0.5, 0, 1),
+            judge=read_flag(options, "judge"),
+        )
+        return Prepared(payload=wanted)
 
     def verify(self, prepared: Prepared, candidate: Candidate, answer: Answer) -> Finding:
         """The part that needs no model."""

@@ -28,11 +28,11 @@ from verifiers.base import (
     Status,
     register,
 )
-from verifiers.canonical import NotCanonical, read_number
-from verifiers.json_pointer import Pointer, answer_json, covers, read_pointer, write_pointer
+from verifiers.documents import read_document
+from verifiers.json_pointer import Pointer, covers, read_pointer, write_pointer
+from verifiers.options import read_tolerance
 from verifiers.strict_json import NotStrictJson, dump_canonical, parse_json
 
-MAX_CHARS = 1_000_000
 MAX_POINTERS = 64
 MAX_SHOWN = 200
 
@@ -81,7 +81,7 @@ class JsonEqual:
         wanted = Wanted(
             value=_read_reference(options["reference"]),
             by_kind=numbers == "kind",
-            tolerance=_read_tolerance(options),
+            tolerance=read_tolerance(options),
             all_unordered=unordered is True,
             unordered=() if isinstance(unordered, bool) else _pointers(unordered, "unordered"),
             ignored=ignored,
@@ -89,22 +89,17 @@ class JsonEqual:
         return Prepared(payload=wanted, contract=contract, decisive=True)
 
     def verify(self, prepared: Prepared, candidate: Candidate, answer: Answer) -> Finding:
-        if candidate.finish_reason in ("length", "content_filter"):
-            return Finding(status=Status.FAIL, reason=answer.reason)
-        rule, text = answer_json(candidate.text)
-        try:
-            got = parse_json(text, max_chars=MAX_CHARS)
-        except NotStrictJson as refused:
-            return Finding(
-                status=Status.FAIL, reason=refused.reason, evidence={"message": str(refused)}
-            )
+        document = read_document(candidate, answer)
+        if isinstance(document, Finding):
+            return document
+        evidence = {"rule": document.rule}
         wanted: Wanted | None = prepared.payload
         if wanted is None:
-            return Finding(status=Status.ABSTAIN, reason="no_reference", evidence={"rule": rule})
-        fault = _difference(wanted, wanted.value, got, ())
+            return Finding(status=Status.ABSTAIN, reason="no_reference", evidence=evidence)
+        fault = _difference(wanted, wanted.value, document.value, ())
         if fault is None:
-            return Finding(status=Status.PASS, reason="equal", evidence={"rule": rule})
-        return Finding(status=Status.FAIL, reason="different", evidence={"rule": rule, **fault})
+            return Finding(status=Status.PASS, reason="equal", evidence=evidence)
+        return Finding(status=Status.FAIL, reason="different", evidence={**evidence, **fault})
 
     def canaries(self, prepared: Prepared) -> Sequence[Candidate]:
         """Broken JSON, and a value of another type than the reference."""
@@ -122,19 +117,6 @@ def _read_reference(given: Any) -> Any:
             f"reference is not strict JSON (a string is read as JSON text): {str(unfit)[:120]}",
             param="reference",
         ) from None
-
-
-def _read_tolerance(options: Mapping[str, Any]) -> Fraction:
-    given = options.get("tolerance", 0)
-    if isinstance(given, bool) or not isinstance(given, str | int | float):
-        raise BadCheck("tolerance must be a number or its text", param="tolerance")
-    try:
-        tolerance = read_number(str(given))
-    except NotCanonical:
-        raise BadCheck(f"tolerance is not one number: {given!r:.60}", param="tolerance") from None
-    if tolerance < 0:
-        raise BadCheck("a tolerance is not negative", param="tolerance")
-    return tolerance
 
 
 def _pointers(given: Any, param: str) -> tuple[Pointer, ...]:

@@ -38,6 +38,7 @@ from verifiers.fencing import (
     read_entries,
     read_reply,
 )
+from verifiers.options import is_number, read_whole_between
 
 MAX_ITEMS = 20
 MAX_VOTES = 9
@@ -100,20 +101,15 @@ class Judge:
         against = _read_text(options, "against")
         if not items and not against:
             raise BadCheck("a rubric is needed, or an answer to compare with", param="rubric")
-        votes = options.get("votes", 1)
-        if isinstance(votes, bool) or not isinstance(votes, int) or not 1 <= votes <= MAX_VOTES:
-            raise BadCheck(f"votes is a number from 1 to {MAX_VOTES}", param="votes")
         pass_at = options.get("pass_at", 0.75)
-        if isinstance(pass_at, bool) or not isinstance(pass_at, int | float):
-            raise BadCheck("pass_at is a number over 0 and at most 1", param="pass_at")
-        if not 0 < pass_at <= 1:
+        if not is_number(pass_at) or not 0 < pass_at <= 1:
             raise BadCheck("pass_at is a number over 0 and at most 1", param="pass_at")
         wanted = Wanted(
             prompt=check.prompt[-MAX_TEXT_CHARS:],
             items=items,
             reference=_read_text(options, "reference"),
             against=against,
-            votes=votes,
+            votes=read_whole_between(options, "votes", 1, 1, MAX_VOTES),
             pass_at=float(pass_at),
             known_bad=_read_known_bad(options),
         )
@@ -322,7 +318,7 @@ def _read_rubric(given: Any) -> tuple[Item, ...]:
         text, weight = fields.get("text"), fields.get("weight", 1)
         if not isinstance(text, str) or not 0 < len(text.strip()) <= MAX_TEXT_CHARS:
             raise BadCheck("an item of a rubric is a text", param=param)
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or weight <= 0:
+        if not is_number(weight) or weight <= 0:
             raise BadCheck("a weight is a number over 0", param=f"{param}.weight")
         items.append(Item(f"r{index + 1}", text.strip(), float(weight)))
     return tuple(items)

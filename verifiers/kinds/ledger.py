@@ -30,10 +30,10 @@ from verifiers.base import (
     register,
 )
 from verifiers.canonical import NotCanonical, number_key, read_number
-from verifiers.json_pointer import Pointer, answer_json, find, read_pointer, write_pointer
-from verifiers.strict_json import NotStrictJson, parse_json
+from verifiers.documents import read_document
+from verifiers.json_pointer import Pointer, find, read_pointer, write_pointer
+from verifiers.options import read_amount, read_flag, read_tolerance
 
-MAX_CHARS = 1_000_000
 MAX_EXPECTED = 10_000
 MAX_POINTERS = 32
 POINTERS = ("total", "row_totals", "column_totals", "cells", "debits", "credits")
@@ -103,12 +103,10 @@ class Ledger:
             items=_read_items(options.get("items")),
             sign=options.get("sign", "any"),
             **_read_count(options.get("count")),
-            text_amounts=options.get("text_amounts", False),
-            tolerance=_amount(options["tolerance"], "tolerance")
-            if "tolerance" in options
-            else Fraction(0),
+            text_amounts=read_flag(options, "text_amounts"),
+            tolerance=read_tolerance(options),
             expected_items=_read_expected(options),
-            expected_total=_amount(options["expected_total"], "expected_total")
+            expected_total=read_amount(options["expected_total"], "expected_total")
             if "expected_total" in options
             else None,
         )
@@ -119,22 +117,16 @@ class Ledger:
 
     def verify(self, prepared: Prepared, candidate: Candidate, answer: Answer) -> Finding:
         wanted: Wanted = prepared.payload
-        if candidate.finish_reason in ("length", "content_filter"):
-            return Finding(status=Status.FAIL, reason=answer.reason)
-        rule, text = answer_json(candidate.text)
+        document = read_document(candidate, answer)
+        if isinstance(document, Finding):
+            return document
+        rule = {"rule": document.rule}
         try:
-            document = parse_json(text, max_chars=MAX_CHARS)
-        except NotStrictJson as refused:
-            return Finding(
-                status=Status.FAIL, reason=refused.reason, evidence={"message": str(refused)}
-            )
-        try:
-            evidence = _check(wanted, document)
+            evidence = _check(wanted, document.value)
         except _Fault as fault:
-            return Finding(
-                status=Status.FAIL, reason=fault.reason, evidence={"rule": rule, **fault.evidence}
-            )
-        return Finding(status=Status.PASS, reason="adds_up", evidence={"rule": rule, **evidence})
+            evidence = {**rule, **fault.evidence}
+            return Finding(status=Status.FAIL, reason=fault.reason, evidence=evidence)
+        return Finding(status=Status.PASS, reason="adds_up", evidence={**rule, **evidence})
 
     def canaries(self, prepared: Prepared) -> Sequence[Candidate]:
         """No document, and one in which nothing that was named is there."""
@@ -291,10 +283,6 @@ def _refuse_unfit(wanted: Wanted) -> None:
     places = wanted.places
     if not isinstance(wanted.sign, str) or wanted.sign not in SIGNS:
         raise BadCheck(f"sign is one of: {', '.join(SIGNS)}", param="sign")
-    if not isinstance(wanted.text_amounts, bool):
-        raise BadCheck("text_amounts is true or false", param="text_amounts")
-    if wanted.tolerance < 0:
-        raise BadCheck("a tolerance is not negative", param="tolerance")
     if not (wanted.items or {"cells", "debits"} & places.keys()):
         raise BadCheck("name the amounts: items, cells, or debits and credits", param="items")
     for one, other in (("debits", "credits"), ("credits", "debits"), ("row_totals", "cells")):
@@ -343,16 +331,7 @@ def _read_expected(options: Mapping[str, Any]) -> tuple[Fraction, ...] | None:
         return None
     if not isinstance(given, list | tuple) or not 0 < len(given) <= MAX_EXPECTED:
         raise BadCheck("expected_items is a list of amounts", param="expected_items")
-    return tuple(_amount(each, f"expected_items[{index}]") for index, each in enumerate(given))
-
-
-def _amount(given: Any, param: str) -> Fraction:
-    if isinstance(given, bool) or not isinstance(given, str | int | float):
-        raise BadCheck(f"{param} must be a number or its text", param=param)
-    try:
-        return read_number(str(given))
-    except NotCanonical:
-        raise BadCheck(f"{param} is not one number: {given!r:.60}", param=param) from None
+    return tuple(read_amount(each, f"expected_items[{index}]") for index, each in enumerate(given))
 
 
 def _shown(path: Pointer) -> str:

@@ -21,8 +21,9 @@ from verifiers.base import (
     Role,
     register,
 )
+from verifiers.by_key import compare_key
 from verifiers.extract import known_rules
-from verifiers.items import compare_items, read_items_reference, read_separator
+from verifiers.items import read_items_reference, read_separator
 from verifiers.places import read_rule
 
 
@@ -59,7 +60,7 @@ class List:
         return read_items_reference(options.get("reference"), contract)
 
     def verify(self, prepared: Prepared, candidate: Candidate, answer: Answer) -> Finding:
-        return compare_items(prepared, answer)
+        return compare_key(prepared.payload, answer)
 
     def canaries(self, prepared: Prepared) -> Sequence[Candidate]:
         """Two answers are none."""

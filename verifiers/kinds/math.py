@@ -38,6 +38,7 @@ from verifiers.base import (
 )
 from verifiers.canonical import NotCanonical, text_key
 from verifiers.extract import known_rules
+from verifiers.options import choose
 from verifiers.places import formulas, read_rule
 
 MAX_EVIDENCE_CHARS = 300
@@ -136,11 +137,11 @@ class Math:
 
 def _prepare(options: Mapping[str, Any], check: Check, limits: Limits) -> Prepared:
     policy = Policy(
-        percent=_choose(options, "percent", ("drop", "ratio", "keep")),
-        units=_choose(options, "units", ("drop", "keep")),
-        order=_choose(options, "order", ("any", "same")),
+        percent=choose(options, "percent", ("drop", "ratio", "keep")),
+        units=choose(options, "units", ("drop", "keep")),
+        order=choose(options, "order", ("any", "same")),
     )
-    unevaluated = _choose(options, "form", ("evaluated", "any")) == "any"
+    unevaluated = choose(options, "form", ("evaluated", "any")) == "any"
     contract = AnswerContract(
         kind="math",
         rule=read_rule(options.get("extract", "auto"), known_rules("math")),
@@ -155,13 +156,6 @@ def _prepare(options: Mapping[str, Any], check: Check, limits: Limits) -> Prepar
     echoes = frozenset(_open_work(check.prompt) - {own})
     wanted = Wanted(reference, policy, unevaluated or _is_open(reference), echoes)
     return Prepared(payload=wanted, contract=contract, decisive=True)
-
-
-def _choose(options: Mapping[str, Any], name: str, known: tuple[str, ...]) -> Any:
-    value = options.get(name, known[0])
-    if value not in known:
-        raise BadCheck(f"{name} must be one of {', '.join(known)}, got {value!r:.40}", param=name)
-    return value
 
 
 def _read_reference(reference: object, policy: Policy, limits: Limits) -> Written:

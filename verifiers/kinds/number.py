@@ -25,8 +25,9 @@ from verifiers.base import (
     Status,
     register,
 )
-from verifiers.canonical import NotCanonical, number_key, quantity_key, read_quantity
+from verifiers.canonical import number_key, quantity_key
 from verifiers.extract import known_rules
+from verifiers.options import choose, not_negative, read_measure
 from verifiers.places import read_rule
 
 
@@ -59,19 +60,17 @@ class Number:
         contract = AnswerContract(
             kind="number",
             rule=read_rule(options.get("extract", "auto"), known_rules("number")),
-            percent=_choose(options, "percent", ("drop", "ratio", "keep")),
-            units=_choose(options, "units", ("drop", "keep")),
+            percent=choose(options, "percent", ("drop", "ratio", "keep")),
+            units=choose(options, "units", ("drop", "keep")),
         )
         if options.get("reference") is None:
             if "tolerance" in options:
                 raise BadCheck("a tolerance needs a reference", param="tolerance")
             return Prepared(payload=None, contract=contract)
-        reference, unit = _read_option(options, "reference", contract)
-        tolerance = Fraction(0)
-        if "tolerance" in options:
-            tolerance, _ = _read_option(options, "tolerance", contract)
-        if tolerance < 0:
-            raise BadCheck("a tolerance is not negative", param="tolerance")
+        rules = (contract.percent, contract.units)
+        reference, unit = read_measure(options["reference"], "reference", *rules)
+        tolerance, _ = read_measure(options.get("tolerance", 0), "tolerance", *rules)
+        not_negative(tolerance)
         return Prepared(
             payload=Wanted(reference, unit, tolerance), contract=contract, decisive=True
         )
@@ -97,22 +96,3 @@ class Number:
             return ()
         wrong = number_key(wanted.reference + wanted.tolerance + 1)
         return (Candidate(text=f"Answer: {wrong}"), Candidate(text=f"\\boxed{{{wrong}}}"))
-
-
-def _choose(options: Mapping[str, Any], name: str, known: tuple[str, ...]) -> Any:
-    value = options.get(name, known[0])
-    if value not in known:
-        raise BadCheck(f"{name} must be one of {', '.join(known)}, got {value!r:.40}", param=name)
-    return value
-
-
-def _read_option(
-    options: Mapping[str, Any], name: str, contract: AnswerContract
-) -> tuple[Fraction, str]:
-    value = options[name]
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise BadCheck(f"{name} must be a number or its text", param=name)
-    try:
-        return read_quantity(str(value), contract.percent, contract.units)
-    except NotCanonical:
-        raise BadCheck(f"{name} is not one number: {value!r:.60}", param=name) from None

@@ -26,6 +26,7 @@ from verifiers.base import (
 from verifiers.canonical import number_key
 from verifiers.equations import find_steps
 from verifiers.extract import after_thinking
+from verifiers.options import read_whole_between
 
 MAX_SHOWN = 20
 ROUNDING = ("written", "none")
@@ -50,9 +51,7 @@ class Steps:
         rounding = options.get("rounding", "written")
         if rounding not in ROUNDING:
             raise BadCheck(f"rounding is one of: {', '.join(ROUNDING)}", param="rounding")
-        least = options.get("min_steps", 0)
-        if isinstance(least, bool) or not isinstance(least, int) or not 0 <= least <= 100:
-            raise BadCheck("min_steps is a number from 0 to 100", param="min_steps")
+        least = read_whole_between(options, "min_steps", 0, 0, 100)
         return Prepared(payload=(rounding == "written", least))
 
     def verify(self, prepared: Prepared, candidate: Candidate, answer: Answer) -> Finding:

@@ -30,6 +30,7 @@ from verifiers.base import (
 )
 from verifiers.code_blocks import Program, defines, find_program
 from verifiers.extract import MAX_CHARS
+from verifiers.options import read_number_between
 from verifiers.suites import Suite, Unit, read_suite
 from verifiers.trimming import after_thinking
 
@@ -93,8 +94,8 @@ class UnitTests:
             names=names or suite.entries,
             prompt=check.prompt,
             probes=probes,
-            time_limit_ms=_number(options, "time_limit_ms", 2_000, 1, MAX_TIME_MS),
-            memory_mb=int(_number(options, "memory_mb", 512, *MEMORY_MB)),
+            time_limit_ms=read_number_between(options, "time_limit_ms", 2_000, 1, MAX_TIME_MS),
+            memory_mb=int(read_number_between(options, "memory_mb", 512, *MEMORY_MB)),
         )
         contract = AnswerContract(kind="code", names=task.names)
         # A helper of the program that nobody put under test could bend the test to itself.
@@ -247,12 +248,3 @@ def _texts(value: Any, option: str) -> tuple[str, ...]:
     if not isinstance(listed, list | tuple) or not all(isinstance(each, str) for each in listed):
         raise BadCheck(f"{option} is a text or a list of texts", param=option)
     return tuple(listed)
-
-
-def _number(
-    options: Mapping[str, Any], name: str, default: float, least: float, most: float
-) -> float:
-    value = options.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-        raise BadCheck(f"{name} is a number from {least} to {most}", param=name)
-    return float(value)
