@@ -21,15 +21,24 @@ from app.engines.base import DeltaSink, Engine
 from app.errors import EngineError, Overloaded, RequestError, StoreError, VerivoteError
 from app.group import Draw, Failure, Group, Plan, Sample, Scored, Span, Task
 from app.metrics import observe
-from app.routing.plan import make_plan, seed_of
-from app.scoring import Scorer, check_of, refs_of, score_as_they_arrive, unjudged, wanted_specs
+from app.routing.plan import fallback_plan, falls_short, make_plan, seed_of
+from app.routing.routes import CompiledRoute, MatchedRoute, match_route, with_route
+from app.scoring import (
+    Scorer,
+    check_of,
+    refs_of,
+    route_specs,
+    score_as_they_arrive,
+    unjudged,
+    wanted_specs,
+)
 from app.settings import Settings
 from app.spans import record_spans
 from app.store.base import Store
 from app.voting.decide import decide
 from app.voting.stop import Stop, next_step, settled_by
-from app.voting.tally import tally_votes
-from verifiers.base import BadCheck
+from app.voting.tally import can_vote, tally_votes
+from verifiers.base import BadCheck, Check
 from verifiers.extract import EXTRACTOR_VERSION, guess_contract
 from verifiers.rotation import Pool, choose
 from verifiers.run import Panel, Runner
@@ -55,8 +64,18 @@ class Rim:
     store: Store
     pools: tuple[Pool, ...] = ()
     """Verifiers of which some look at each request."""
+    routes: tuple[CompiledRoute, ...] = ()
+    """The first that matches says how a request is answered."""
     clock: Callable[[], float] = time.time
     """Unix time in seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Which engine is asked for which policy."""
+
+    engine: str
+    policy: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,28 +91,51 @@ class Opened:
 
 async def open_task(task: Task, rim: Rim) -> Opened:
     """Prepare the verifiers and the plan. Raises `RequestError` before anything is drawn."""
-    check = check_of(task)
     begun_ms = _now_ms(task, rim)
-    try:
-        panel = await rim.runner.prepare(wanted_specs(task, check), check)
-    except BadCheck as bad:
-        raise RequestError(bad.message, param=bad.param or None) from None
+    route = match_route(task, rim.routes)
+    task = with_route(task, route)
+    check = check_of(task)
+    panel = await _make_panel(task, route, check, rim)
     contract = panel.contract or guess_contract(check.prompt, check.system)
     if task.options.mode != "off":
         drawn = choose(rim.pools, contract.kind, task.trace_id)
         panel = panel.joined(await rim.runner.prepare_drawn(drawn, check))
+    source = await _source(task, route, rim)
     plan = make_plan(
         task,
         contract=contract,
         verifiers=refs_of(panel),
-        policy=task.upstream_model or await rim.engines[task.engine].model_for(task.alias),
+        engine=source.engine,
+        policy=source.policy,
         defaults=rim.settings.defaults,
+        route=route,
     )
     spans = (
         Span(name="admit", start_ms=0.0, end_ms=begun_ms),
         Span(name="plan", start_ms=begun_ms, end_ms=_now_ms(task, rim)),
     )
     return Opened(task=task, panel=panel, plan=plan, spans=spans)
+
+
+async def _make_panel(task: Task, route: MatchedRoute | None, check: Check, rim: Rim) -> Panel:
+    """The request's own verifiers, which must fit it, then those that its route adds."""
+    of_route = route_specs(task, route)
+    try:
+        panel = await rim.runner.prepare(wanted_specs(task, check, of_route=of_route), check)
+    except BadCheck as bad:
+        raise RequestError(bad.message, param=bad.param or None) from None
+    return panel.joined(await rim.runner.prepare_drawn(of_route, check))
+
+
+async def _source(task: Task, route: MatchedRoute | None, rim: Rim) -> Source:
+    """Who is asked: the model that the client named, else the route's, else that of the alias."""
+    wanted, aliases = route.policy if route else "", rim.settings.aliases
+    if task.upstream_model:
+        return Source(engine=task.engine, policy=task.upstream_model)
+    if wanted and (wanted == "*" or wanted not in aliases):
+        return Source(engine=task.engine, policy=wanted)
+    engine = aliases[wanted] if wanted else task.engine
+    return Source(engine=engine, policy=await rim.engines[engine].model_for(wanted or task.alias))
 
 
 async def answer(opened: Opened, rim: Rim, on_delta: DeltaSink | None = None) -> Group:
@@ -143,8 +185,16 @@ def _hit(opened: Opened, entry: CacheEntry, rim: Rim, *, coalesced: bool) -> Gro
 
 
 async def _draw(group: Group, opened: Opened, rim: Rim, on_delta: DeltaSink | None) -> Group:
+    """The plan's stage, and its fallback's where that falls short."""
+    group = await _draw_stage(group, opened, rim, on_delta)
+    if falls_short(group):
+        group = await _fall_back(group, opened, rim, on_delta)
+    return _finished(group, opened.task, rim)
+
+
+async def _draw_stage(group: Group, opened: Opened, rim: Rim, on_delta: DeltaSink | None) -> Group:
     """Rounds of sample, verify as each arrives, vote, stop; then decide."""
-    task, plan = opened.task, opened.plan
+    task, plan = opened.task, group.plan
     engine = rim.engines[plan.engine]
     scorer = Scorer(
         task=task,
@@ -155,7 +205,7 @@ async def _draw(group: Group, opened: Opened, rim: Rim, on_delta: DeltaSink | No
     )
     reason, failure = "", None
     try:
-        async with asyncio.timeout(_seconds_left(task, rim)):
+        async with asyncio.timeout(_seconds_left(task, plan, rim)):
             while isinstance(step := next_step(group, seed=_round_seed(group)), Draw):
                 drawing = engine.draw(task, plan, step, on_delta if plan.live else None)
                 before, ended = len(group.scored), list[Sample]()
@@ -186,23 +236,51 @@ async def _draw(group: Group, opened: Opened, rim: Rim, on_delta: DeltaSink | No
     except (EngineError, Overloaded) as error:
         reason, failure = "engine", _failure_of(error)
     except asyncio.CancelledError:
-        group = _finished(group.with_error(CLIENT_GONE), task, rim)
-        await _log(group, rim)
+        await _log_gone(group, rim)
         raise
     decided = _decided(group, reason, rim)
     if failure is not None:
-        usable = any(scored.sample.finish_reason is not None for scored in group.scored)
+        usable = any(scored.sample.finish_reason is not None for scored in group.current)
         decided = decided.with_degraded(reason) if usable else decided.with_error(failure)
-    return _finished(decided, task, rim)
+    return decided
+
+
+async def _fall_back(first: Group, opened: Opened, rim: Rim, on_delta: DeltaSink | None) -> Group:
+    """The fallback's stage. Where it gives nothing better, the first one's answer is served."""
+    task, alias = opened.task, first.plan.fallback
+    engine = rim.settings.aliases[alias]
+    begun_ms = _now_ms(task, rim)
+    plan = fallback_plan(first, engine=engine)
+    try:
+        async with asyncio.timeout(_seconds_left(task, plan, rim)):
+            plan = replace(plan, policy=await rim.engines[engine].model_for(alias))
+    except TimeoutError:
+        return first.with_degraded("fallback")
+    except asyncio.CancelledError:
+        await _log_gone(first, rim)
+        raise
+    group = await _draw_stage(first.next_stage(plan), opened, rim, on_delta)
+    group = group.with_spans(Span(name="fallback", start_ms=begun_ms, end_ms=_now_ms(task, rim)))
+    if _is_better(group, first):
+        return group
+    again = replace(group.previous_stage(), error=first.error, degraded=first.degraded)
+    return again.with_degraded("fallback")
+
+
+def _is_better(group: Group, first: Group) -> bool:
+    """An answer of the fallback is, unless it says nothing where the first stage said something."""
+    if group.error is not None or group.winner is None:
+        return False
+    return can_vote(group.winner) or first.winner is None or not can_vote(first.winner)
 
 
 def _with_scored(group: Group, scored: Scored, spans: tuple[Span, ...]) -> Group:
-    sample = scored.sample
+    sample = replace(scored.sample, stage=group.stage)
     drawn = Span(
         name="sample", start_ms=sample.started_ms, end_ms=sample.finished_ms, sample=sample.index
     )
-    grown = group.with_scored(scored).with_spans(drawn, *spans)
-    return grown.with_tally(tally_votes(grown.scored))
+    grown = group.with_scored(replace(scored, sample=sample)).with_spans(drawn, *spans)
+    return grown.with_tally(tally_votes(grown.current))
 
 
 def _with_lost(group: Group, lost: Sequence[Sample]) -> Group:
@@ -226,6 +304,11 @@ async def _log(group: Group, rim: Rim) -> Group:
     return group
 
 
+async def _log_gone(group: Group, rim: Rim) -> None:
+    """Keep what was drawn for a client who did not wait for it."""
+    await _log(_finished(group.with_error(CLIENT_GONE), group.task, rim), rim)
+
+
 def _finished(group: Group, task: Task, rim: Rim) -> Group:
     stamped = replace(group, gateway_version=__version__, extractor_version=EXTRACTOR_VERSION)
     return stamped.finished(_now_ms(task, rim))
@@ -245,5 +328,5 @@ def _now_ms(task: Task, rim: Rim) -> float:
     return (rim.clock() - task.received_at) * 1000.0
 
 
-def _seconds_left(task: Task, rim: Rim) -> float:
-    return max(0.0, task.options.deadline_ms / 1000.0 - (rim.clock() - task.received_at))
+def _seconds_left(task: Task, plan: Plan, rim: Rim) -> float:
+    return max(0.0, plan.deadline_ms / 1000.0 - (rim.clock() - task.received_at))

@@ -341,7 +341,7 @@ class Span:
     """One bar of the waterfall."""
 
     name: str
-    """`admit`, `plan`, `cache`, `sample`, `verify:<name>`, `decide`."""
+    """`admit`, `plan`, `cache`, `sample`, `verify:<name>`, `decide`, `fallback`."""
     start_ms: float
     end_ms: float
     sample: int | None = None
@@ -492,7 +492,13 @@ class Group:
         assert self.decision is not None
         given_up = Stage(plan=self.plan, tally=self.tally, decision=self.decision)
         return dataclasses.replace(
-            self, plan=plan, tally=Tally(), decision=None, earlier=(*self.earlier, given_up)
+            self,
+            plan=plan,
+            tally=Tally(),
+            decision=None,
+            error=None,
+            degraded=(),
+            earlier=(*self.earlier, given_up),
         )
 
     def previous_stage(self) -> Group:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 from fastapi import FastAPI
 
@@ -16,6 +16,7 @@ from app.doubts import Doubts
 from app.engines.base import Engine
 from app.errors import ConfigError
 from app.gateway import Rim
+from app.routing.routes import CompiledRoute, compile_route
 from app.settings import EngineSettings, PoolSettings, Settings
 from app.store.database import database_url
 from app.store.keys import KeyRing, server_secret
@@ -69,32 +70,61 @@ def make_pools(settings: Settings) -> tuple[Pool, ...]:
 
 
 def _make_pool(name: str, settings: PoolSettings) -> Pool:
-    members = []
-    for index, written in enumerate(settings.verifiers):
-        options = {key: value for key, value in written.items() if key != "use"}
+    key = f"verifiers.pools.{name}.verifiers"
+    members = _make_specs(settings.verifiers, key, hidden=settings.hidden)
+    kind = None if settings.kind == "any" else settings.kind
+    return Pool(name=name, kind=kind, members=members, take=settings.take)
+
+
+def make_routes(settings: Settings) -> tuple[CompiledRoute, ...]:
+    """The routes of the settings. Raises `ConfigError` for one that cannot be meant."""
+    return tuple(
+        compile_route(each, place, _make_specs(each.verifiers, f"routes[{place}].verifiers"))
+        for place, each in enumerate(settings.routes)
+    )
+
+
+def _make_specs(
+    written: Sequence[Mapping[str, Any]], key: str, **defaults: Any
+) -> tuple[VerifierSpec, ...]:
+    """Verifiers of the operator's, from `[{ use = "steps" }, …]` under this key."""
+    specs = []
+    for index, each in enumerate(written):
+        options = {name: value for name, value in each.items() if name != "use"}
         spec = VerifierSpec(
-            use=written["use"],
-            options={"hidden": settings.hidden, **options},
+            use=each["use"],
+            options={**defaults, **options},
             source="route",
-            param=f"verifiers.pools.{name}.verifiers[{index}]",
+            param=f"{key}[{index}]",
         )
         try:
             check_spec(spec)
         except BadCheck as bad:
             raise ConfigError(f"{bad.param}: {bad.message}") from None
-        members.append(spec)
-    kind = None if settings.kind == "any" else settings.kind
-    return Pool(name=name, kind=kind, members=tuple(members), take=settings.take)
+        specs.append(spec)
+    return tuple(specs)
+
+
+def load_plugins(settings: Settings) -> None:
+    """Raises `ConfigError` for a plug-in that cannot be loaded."""
+    for number, plugin in enumerate(settings.verifiers.plugins):
+        try:
+            load_plugin(plugin)
+        except BadPlugin as bad:
+            raise ConfigError(f"verifiers.plugins[{number}]: {bad}") from None
+
+
+def check_settings(settings: Settings) -> None:
+    """What the sections cannot say of themselves: plug-ins, verifiers and patterns that exist."""
+    load_plugins(settings)
+    make_pools(settings)
+    make_routes(settings)
 
 
 def make_runner(settings: Settings, engines: Mapping[str, Engine], on_canary: OnCanary) -> Runner:
     """Raises `ConfigError` for a plug-in that cannot be loaded."""
     wanted = settings.verifiers
-    for number, plugin in enumerate(wanted.plugins):
-        try:
-            load_plugin(plugin)
-        except BadPlugin as bad:
-            raise ConfigError(f"verifiers.plugins[{number}]: {bad}") from None
+    load_plugins(settings)
     return Runner(
         plugins=(*installed_plugins(), *wanted.plugins),
         deadline_ms=wanted.deadline_ms,
@@ -125,6 +155,7 @@ def create_app(settings: Settings) -> FastAPI:
         engines=engines,
         runner=make_runner(settings, engines, doubts.hear),
         pools=make_pools(settings),
+        routes=make_routes(settings),
         cache=cache,
         store=store,
     )

@@ -6,11 +6,12 @@ Nothing is decided here: votes and stopping are `app/voting`, verdicts are `veri
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from app.engines.base import Drawing
 from app.group import Plan, Sample, Scored, Span, Task, VerifierRef
+from app.routing.routes import MatchedRoute
 from verifiers.base import Answer, Candidate, Check, VerifierSpec, detect_specs
 from verifiers.extract import extract_answer, unfence_json
 from verifiers.run import Panel, Runner
@@ -28,13 +29,23 @@ def check_of(task: Task) -> Check:
     )
 
 
-def wanted_specs(task: Task, check: Check) -> tuple[VerifierSpec, ...]:
+def wanted_specs(
+    task: Task, check: Check, *, of_route: Sequence[VerifierSpec] = ()
+) -> tuple[VerifierSpec, ...]:
     """What was asked for, then what the request itself calls for and nobody configured."""
     if task.options.mode == "off":
         return ()
     asked = task.options.verifiers
-    named = {spec.use for spec in asked}
+    named = {spec.use for spec in (*asked, *of_route)}
     return asked + tuple(spec for spec in detect_specs(check) if spec.use not in named)
+
+
+def route_specs(task: Task, route: MatchedRoute | None) -> tuple[VerifierSpec, ...]:
+    """What the route adds to what was asked for; the same verifier does not look twice."""
+    if route is None or task.options.mode == "off":
+        return ()
+    asked = [(spec.use, spec.options) for spec in task.options.verifiers]
+    return tuple(spec for spec in route.verifiers if (spec.use, spec.options) not in asked)
 
 
 def refs_of(panel: Panel) -> tuple[VerifierRef, ...]:

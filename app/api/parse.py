@@ -201,6 +201,7 @@ def _options(
             given["verifiers"] = _specs(verify, f"{param}.verifiers")
     defaults, effort = settings.defaults, form.reasoning_effort
     mode = target.mode or ("off" if effort in ("none", "minimal") else defaults.mode)
+    asked = {*given, *(["effort"] if effort in EFFORTS else []), *(["mode"] if target.mode else [])}
     deadline_ms = given.get("deadline_ms", defaults.deadline_ms)
     if not form.stream and (timeout_s := read_timeout_s(headers)) is not None:
         # Answer with the best there is before the client hangs up; a stream is kept alive instead.
@@ -214,6 +215,8 @@ def _options(
         on_unverified=given.get("on_unverified", defaults.on_unverified),
         cache=given.get("cache", "on"),
         include=tuple(given.get("include", ())),
+        rule=given.get("rule", defaults.rule),
+        asked=tuple(sorted(asked)),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
-from app.group import CacheMode, Effort, Mode, OnUnverified
+from app.group import CacheMode, Effort, Mode, OnUnverified, RuleName
 
 MAX_CHOICES = 128
 MAX_VERIFIERS = 32
@@ -327,6 +327,7 @@ class VerifyForm(Form):
         None, description="Samples at most."
     )
     effort: Effort | None = Field(None, description="low: 8 samples at most, medium 16, high 40.")
+    rule: RuleName | None = Field(None, description="When the vote is settled; see the docs.")
     deadline_ms: Annotated[Int, Field(ge=1, le=3_600_000)] | None = Field(
         None, description="Milliseconds for the whole request."
     )

@@ -6,17 +6,25 @@ Pure: the same task, panel and settings give the same plan.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
-from app.group import Effort, Plan, Reason, Route, Task, VerifierRef
+from app.group import Effort, Group, Plan, Reason, Route, RuleName, Task, VerifierRef
 from app.routing.difficulty import THRESHOLD, score_difficulty
 from app.routing.features import read_features
-from app.settings import DefaultSettings
-from verifiers.base import AnswerContract
+from app.routing.routes import MatchedRoute
+from app.settings import DEFAULT_ROUTE, DefaultSettings
+from verifiers.base import AnswerContract, AnswerKind
 
 CAPS: dict[Effort, int] = {"low": 8, "medium": 16, "high": 40}
 MARGIN = 3
 SEED_LIMIT = 2**31 - 1
 """Seeds stay in the range that every server accepts."""
+COMPUTABLE: frozenset[AnswerKind] = frozenset(
+    ("number", "math", "choice", "text", "set", "list", "date")
+)
+"""Kinds of answers that a program can print."""
+UNSETTLED = ("cap", "samples", "deadline", "engine")
+"""Stop reasons after which the vote has not settled anything."""
 
 
 def make_plan(
@@ -26,8 +34,14 @@ def make_plan(
     verifiers: tuple[VerifierRef, ...],
     policy: str,
     defaults: DefaultSettings,
+    engine: str = "",
+    route: MatchedRoute | None = None,
+    no_programs: str = "no sandbox",
 ) -> Plan:
     """How the task will be answered.
+
+    `engine` is the one that is asked, where it is not the task's; `no_programs` says why none can
+    be run here, and is empty when they can.
 
     Off: the client's own parameters, one round of as many samples as it wants choices. Easy: one
     sample, more only when a verifier refutes it. Hard: rounds until the vote or a verifier settles
@@ -39,46 +53,109 @@ def make_plan(
     difficulty, reasons = score_difficulty(features)
     options = task.options
     countable = contract.kind != "none" or bool(verifiers)
-    route: Route
+    path: Route
     if options.mode == "off":
-        route = "off"
+        path = "off"
         reasons = (Reason(feature="mode", value="off", contribution=0.0),)
     elif not countable:
-        route = "easy"
+        path = "easy"
         reasons = (Reason(feature="nothing_to_check", value=True, contribution=0.0), *reasons)
     elif options.mode == "always":
-        route = "hard"
+        path = "hard"
         reasons = (Reason(feature="mode", value="always", contribution=0.0), *reasons)
     else:
-        route = "hard" if difficulty >= THRESHOLD else "easy"
+        path = "hard" if difficulty >= THRESHOLD else "easy"
 
     cap = options.n or CAPS[options.effort]
-    if route == "off" or not countable:
+    if path == "off" or not countable:
         cap = 1
     cap = max(cap, task.choices)
-    first_round = MARGIN if route == "hard" else 1
+    first_round = MARGIN if path == "hard" else 1
     one_sample = cap == 1
     sent = task.parameters
+    rule: RuleName = options.rule
+    if rule == "two_kinds" and (why := no_programs or _no_program_for(task, contract, path, cap)):
+        rule = "margin"
+        reasons = (*reasons, Reason(feature="no_programs", value=why, contribution=0.0))
+    fallback = route.fallback if route else ""
     return Plan(
-        route=route,
+        route=path,
         difficulty=round(difficulty, 4),
         threshold=THRESHOLD,
         reasons=reasons,
-        rule=defaults.rule,
+        rule=rule,
         first_round=min(max(first_round, task.choices), cap),
         cap=cap,
         margin=MARGIN,
-        engine=task.engine,
+        engine=engine or task.engine,
         policy=policy,
         contract=contract,
         verifiers=verifiers,
         # Clients send low temperatures by habit; samples that are all alike cannot be voted on.
-        temperature=sent.temperature if route == "off" or one_sample else defaults.temperature,
-        top_p=sent.top_p if route == "off" or one_sample else None,
+        temperature=sent.temperature if path == "off" or one_sample else defaults.temperature,
+        top_p=sent.top_p if path == "off" or one_sample else None,
         max_tokens=sent.max_tokens,
         seed=sent.seed if sent.seed is not None else seed_of(task.trace_id),
-        deadline_ms=options.deadline_ms,
+        deadline_ms=_first_deadline_ms(options.deadline_ms, fallback, path, countable),
         live=one_sample and not verifiers,
+        route_name=route.name if route else DEFAULT_ROUTE,
+        max_error=route.max_error if route else None,
+        fallback=fallback,
+        reuse=route.reuse if route else "exact",
+    )
+
+
+def _first_deadline_ms(whole_ms: int, fallback: str, path: Route, countable: bool) -> int:
+    """The first stage leaves half of the time to a fallback that its vote may need."""
+    shared = fallback and countable and path != "off"
+    return max(1, whole_ms // 2) if shared else whole_ms
+
+
+def _no_program_for(task: Task, contract: AnswerContract, path: Route, cap: int) -> str:
+    """Why this task cannot be asked as a program; empty when it can."""
+    if path != "hard" or cap == 1:
+        return "one sample"
+    if contract.kind not in COMPUTABLE:
+        return f"the answer is {contract.kind}"
+    if task.tools or task.response_format or "structured_outputs" in task.parameters.extra:
+        return "the form of the reply is given"
+    if task.choices > 1:
+        return "several choices are wanted"
+    return ""
+
+
+def falls_short(group: Group) -> bool:
+    """Whether this decided stage is given up for its fallback.
+
+    It is when nothing came, when the answer is less sure than the route's `max_error` asks for,
+    and when the vote ended without settling anything. A proven answer never is.
+    """
+    plan, decision = group.plan, group.decision
+    if not plan.fallback or decision is None or decision.status == "verified":
+        return False
+    if plan.live and group.scored:
+        return False  # pieces of it may have been sent
+    if decision.winner is None:
+        return True
+    nothing_to_decide = plan.contract.kind == "none" and not plan.verifiers
+    if plan.route == "off" or nothing_to_decide:
+        return False
+    unsettled = decision.stop_reason in UNSETTLED and decision.status != "agreed"
+    return decision.abstained or unsettled
+
+
+def fallback_plan(group: Group, *, engine: str) -> Plan:
+    """The plan of the next stage, whose policy its engine knows: all rounds anew, the same checks,
+    all the time that is left."""
+    plan = group.plan
+    return replace(
+        plan,
+        engine=engine,
+        policy="",
+        seed=seed_of(plan.seed, "fallback"),
+        deadline_ms=group.task.options.deadline_ms,
+        fallback="",
+        explored=False,
     )
 
 
