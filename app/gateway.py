@@ -109,6 +109,7 @@ async def open_task(task: Task, rim: Rim) -> Opened:
         policy=source.policy,
         defaults=rim.settings.defaults,
         route=route,
+        no_programs=await _why_no_programs(task, rim),
     )
     spans = (
         Span(name="admit", start_ms=0.0, end_ms=begun_ms),
@@ -136,6 +137,11 @@ async def _source(task: Task, route: MatchedRoute | None, rim: Rim) -> Source:
         return Source(engine=task.engine, policy=wanted)
     engine = aliases[wanted] if wanted else task.engine
     return Source(engine=engine, policy=await rim.engines[engine].model_for(wanted or task.alias))
+
+
+async def _why_no_programs(task: Task, rim: Rim) -> str:
+    """The sandbox is tried only for a task that may use it."""
+    return await rim.runner.why_no_programs() if task.options.rule == "two_kinds" else ""
 
 
 async def answer(opened: Opened, rim: Rim, on_delta: DeltaSink | None = None) -> Group:

@@ -13,6 +13,7 @@ from app.engines.base import Drawing
 from app.group import Plan, Sample, Scored, Span, Task, VerifierRef
 from app.routing.routes import MatchedRoute
 from verifiers.base import Answer, Candidate, Check, VerifierSpec, detect_specs
+from verifiers.code_blocks import find_program
 from verifiers.extract import extract_answer, unfence_json
 from verifiers.run import Panel, Runner
 
@@ -77,11 +78,36 @@ class Scorer:
 
     async def score(self, sample: Sample) -> tuple[Scored, tuple[Span, ...]]:
         """Extract the answer and ask the verifiers. A sample that never ended is not judged."""
-        contract = self.plan.contract
         if sample.finish_reason is None:
             return unjudged(sample), ()
+        if sample.kind == "program":
+            return await self._score_program(sample)
         if self.task.response_format is not None:
             sample = _without_fence(sample)
+        return await self._judge(sample)
+
+    async def _score_program(self, sample: Sample) -> tuple[Scored, tuple[Span, ...]]:
+        """Run what was written: its output is the sample's text, and votes like any other."""
+        found = find_program(sample.text)
+        if found is None or sample.finish_reason == "length":
+            fault = "truncated" if sample.finish_reason == "length" else "no_program"
+            return _not_run(sample, fault), ()
+        start_ms = self.now_ms()
+        run = await self.runner.run_program(found.source)
+        took = Span(
+            name="run_program",
+            start_ms=start_ms,
+            end_ms=start_ms + run.wait_ms + run.run_ms,
+            sample=sample.index,
+            wait_ms=run.wait_ms,
+        )
+        if run.fault:
+            return _not_run(sample, run.fault), (took,)
+        scored, spans = await self._judge(_printed(sample, run.output))
+        return scored, (took, *spans)
+
+    async def _judge(self, sample: Sample) -> tuple[Scored, tuple[Span, ...]]:
+        contract = self.plan.contract
         candidate = Candidate(
             text=sample.text, tool_calls=sample.tool_calls, finish_reason=sample.finish_reason
         )
@@ -152,6 +178,21 @@ def unjudged(sample: Sample) -> Scored:
     if sample.finish_reason is None and not sample.cancelled:
         reason = "unfinished"
     return Scored(sample=sample, answer=Answer(kind="none", rule=None, reason=reason))
+
+
+def _not_run(sample: Sample, fault: str) -> Scored:
+    """A program that gave nothing: it cost tokens, and what was written is no answer."""
+    return Scored(sample=_printed(sample, ""), answer=Answer(kind="none", rule=None, reason=fault))
+
+
+def _printed(sample: Sample, output: str) -> Sample:
+    return replace(
+        sample,
+        text=output,
+        raw_text=sample.text,
+        logprobs_wire=None,  # of the program's tokens; the client would take them for the text's
+        altered=(*sample.altered, "program_run"),
+    )
 
 
 def _without_fence(sample: Sample) -> Sample:

@@ -31,6 +31,7 @@ from verifiers.judging import LONG_CHARS, Judging, error, is_too_large, stamp
 from verifiers.panel import Judged, Member, Panel
 from verifiers.plugins import load_plugin
 from verifiers.preparing import Preparing
+from verifiers.programs import ProgramRun, Programs
 from verifiers.sandbox.engine import Engine, LandlockEngine, Mode
 from verifiers.specs import check_spec
 from verifiers.workers import WorkerPool
@@ -67,6 +68,7 @@ class Runner:
         self._watch = CanaryWatch(rate=canary_rate, rng=rng or random.Random(), on_canary=on_canary)
         self._pool = WorkerPool(size=workers, plugins=plugins)
         self._sandbox: Engine = LandlockEngine(size=workers, mode=sandbox)
+        self._programs = Programs(self._sandbox, deadline_ms=deadline_ms)
         self._turn = asyncio.Lock()
         self._preparing = Preparing(self._pool, deadline_ms)
         self._judging = Judging(
@@ -113,6 +115,14 @@ class Runner:
         member whose verdicts are errors, because the client can do nothing about it."""
         members = [await self._preparing.member_anyway(spec, check) for spec in specs]
         return Panel(members=tuple(members))
+
+    async def run_program(self, source: str) -> ProgramRun:
+        """Run a program of a model in the sandbox. Never raises for what it does."""
+        return await self._programs.run(source)
+
+    async def why_no_programs(self) -> str:
+        """Why no program can be run here; empty when one can."""
+        return await self._programs.why_none()
 
     async def judge(self, panel: Panel, contract: AnswerContract, candidate: Candidate) -> Judged:
         """Extract the answer and let every member judge. Never raises for what a model wrote.

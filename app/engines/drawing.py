@@ -17,12 +17,12 @@ from app.engines.limits import InflightSamples
 from app.engines.probe import Facts, Probe
 from app.engines.reply import Reply
 from app.engines.sse import SSEReader
-from app.engines.trainable import SPELLED_OUT, why_not
+from app.engines.trainable import PROGRAM, SPELLED_OUT, why_not
 from app.engines.transport import TransportFault
 from app.engines.upstream import Upstream, cut, read_capped
 from app.engines.wire import build_body, cache_salt, read_json, write_json
 from app.errors import EngineError, EngineGarbage, EngineRefused, EngineTimeout
-from app.group import Call, Draw, Plan, Sample, Task
+from app.group import Call, Draw, Plan, Sample, SampleKind, Task
 
 MAX_REPLY_BYTES = 32 * 2**20
 TAIL_S = 0.5
@@ -59,7 +59,7 @@ class OpenAIDrawing:
         self._inflight = inflight
         self._clock = clock
         self._streamed = draw.n > 1 or on_delta is not None
-        self._base: dict[str, Any] = {}
+        self._bases: dict[SampleKind, dict[str, Any]] = {}
         self._optional: dict[str, Any] = {}
         self._not_trainable = ""
         self._replies: list[Reply] = []
@@ -124,7 +124,7 @@ class OpenAIDrawing:
             try:
                 facts = await self._probe.facts()
                 self._prepare(facts)
-                await self._fill(range(self._draw.n), facts)
+                await self._fill_kinds(facts)
             finally:
                 self._inflight.give_back(taken)
         finally:
@@ -136,7 +136,8 @@ class OpenAIDrawing:
         exact = facts.processed_logprobs or plan.temperature == 1
         self._not_trainable = why_not(task, plan, exact_logprobs=exact and facts.knows_extras)
         model = plan.policy or facts.model_for(task.alias, self._upstream.settings.model)
-        self._base = build_body(task, plan, model)
+        kinds: tuple[SampleKind, ...] = ("text", "program") if self._draw.programs else ("text",)
+        self._bases = {kind: build_body(task, plan, model, kind) for kind in kinds}
         optional: dict[str, Any] = {"reasoning_effort": task.parameters.reasoning_effort}
         if not (task.tools and facts.server == "llama.cpp"):
             optional["logprobs"] = True
@@ -148,43 +149,56 @@ class OpenAIDrawing:
                 self._not_trainable = "server_defaults"
         if self._streamed:
             optional["stream_options"] = {"include_usage": True}
-            self._base["stream"] = True
+            for base in self._bases.values():
+                base["stream"] = True
         self._optional = {
             key: value
             for key, value in optional.items()
-            if value is not None and key not in self._base
+            if value is not None and key not in self._bases["text"]
         }
 
-    async def _fill(self, slots: Sequence[int], facts: Facts) -> None:
+    async def _fill_kinds(self, facts: Facts) -> None:
+        """The texts, and beside them the programs, which are asked for in other words."""
+        n, programs = self._draw.n, self._draw.programs
+        if programs == 0:
+            await self._fill(range(n), facts, "text")
+            return
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._fill(range(n - programs, n), facts, "program"))
+            if programs < n:
+                both.create_task(self._fill(range(n - programs), facts, "text"))
+
+    async def _fill(self, slots: Sequence[int], facts: Facts, kind: SampleKind) -> None:
         """Draw the round's samples, by calls of several choices as long as the server gives them.
 
         A server that ignores `n` answers the first call with one choice: the rest is drawn by
         parallel calls, and so is every later round.
         """
         while len(slots) > 1 and facts.n is not False:
-            reply = await self._call(slots, facts)
+            reply = await self._call(slots, facts, kind)
             if reply.drawn > 1:
                 facts.n = True
             elif reply.missing:
                 facts.n = False
             slots = [slot for slot in slots if slot not in reply.slots] or reply.missing
         if len(slots) == 1:
-            await self._call(slots, facts)
+            await self._call(slots, facts, kind)
             return
         async with asyncio.TaskGroup() as parallel:
             for slot in slots:
-                parallel.create_task(self._call((slot,), facts))
+                parallel.create_task(self._call((slot,), facts, kind))
 
-    async def _call(self, slots: Sequence[int], facts: Facts) -> Reply:
+    async def _call(self, slots: Sequence[int], facts: Facts, kind: SampleKind) -> Reply:
         """One upstream call for these slots. Its samples are handed over, its error kept."""
         reply = Reply(
             self._task,
             self._draw,
             call=self._draw.first_index + len(self._replies),
             slots=slots,
+            kind=kind,
             engine=self._upstream.name,
             started_ms=self._now_ms(),
-            not_trainable=self._not_trainable,
+            not_trainable=PROGRAM if kind == "program" else self._not_trainable,
             usage_each=facts.server == "llama.cpp",
         )
         self._replies.append(reply)
@@ -218,7 +232,7 @@ class OpenAIDrawing:
                 reply.seed = None
             else:
                 optional["seed"] = reply.seed
-            body = {**self._base, **optional}
+            body = {**self._bases[reply.kind], **optional}
             if len(reply.slots) > 1:
                 body["n"] = len(reply.slots)
             if "max_tokens" in body and facts.tokens_key != "max_tokens":

@@ -13,7 +13,7 @@ from app.engines.trainable import CONSTRAINED, why_not_sample
 from app.engines.upstream import refusal_of
 from app.engines.wire import LOGPROB_FLOOR, ChoiceBuilder
 from app.errors import EngineGarbage
-from app.group import Call, Delta, Draw, Sample, Task
+from app.group import Call, Delta, Draw, Sample, SampleKind, Task
 
 SEEDS = 2**63
 
@@ -31,6 +31,7 @@ class Reply:
         engine: str,
         started_ms: float,
         not_trainable: str,
+        kind: SampleKind = "text",
         usage_each: bool = False,
     ) -> None:
         """`usage_each`: the server sends each choice's own usage right after its end."""
@@ -39,6 +40,7 @@ class Reply:
         self._draw = draw
         self._index = call
         self.slots = slots
+        self.kind: SampleKind = kind
         self.seed: int | None = (draw.seed + slots[0]) % SEEDS
         """Servers give choice i the seed + i, so a parallel call starts at its slot."""
         self._engine = engine
@@ -212,6 +214,7 @@ class Reply:
         completion_tokens = len(builder.token_ids or ()) or self._counted(index)
         return Sample(
             index=self._draw.first_index + self.slots[index],
+            kind=self.kind,
             round=self._draw.round,
             call=self._index,
             choice=index,

@@ -23,6 +23,9 @@ do not cut the distribution. A plan of one sample keeps those defaults."""
 
 ENDED_WELL = ("stop", "length", "tool_calls")
 CONSTRAINED = "constrained_decoding"
+PROGRAM = "program"
+"""A sample that was asked for in other words than the task's, so its logprobs are of another
+prompt."""
 CONSTRAINTS = ("structured_outputs", "guided_json", "grammar", "json_schema")
 
 

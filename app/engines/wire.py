@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
 from app.errors import EngineGarbage
-from app.group import Delta, Plan, Task
+from app.group import Delta, Plan, SampleKind, Task
 from verifiers.base import ToolCall
 
 CUT_REASONS = ("abort", "error")
@@ -24,6 +24,13 @@ CUT_REASONS = ("abort", "error")
 
 TEXT_KEYS = ("content", "reasoning_content", "reasoning", "refusal", "arguments")
 """Fields that come in pieces, so that half of a surrogate pair may follow."""
+
+PROGRAM_WANTED = (
+    "Do not answer in words: write one Python program that computes the answer. Reply with the "
+    "program alone, in one ```python code block. Run without input, it must print the final "
+    "answer in the form asked for above, and nothing else. Use only the standard library."
+)
+"""What a sample of the kind `program` is asked for, after the conversation itself."""
 
 LOGPROB_FLOOR = -9999.0
 """vLLM reports a token outside the sampled support, or one it could not compute, as this."""
@@ -56,15 +63,17 @@ def write_json(body: Mapping[str, Any]) -> bytes:
         return json.dumps(body, separators=(",", ":")).encode()
 
 
-def build_body(task: Task, plan: Plan, model: str) -> dict[str, Any]:
+def build_body(task: Task, plan: Plan, model: str, kind: SampleKind = "text") -> dict[str, Any]:
     """What every call of a round sends, without `n`, `seed`, streaming and optional extras."""
     wanted = task.parameters
-    body: dict[str, Any] = {"model": model, "messages": list(task.messages)}
+    asked = program_messages(task.messages) if kind == "program" else list(task.messages)
+    body: dict[str, Any] = {"model": model, "messages": asked}
     optional = {
         "temperature": plan.temperature,
         "top_p": plan.top_p,
         "max_tokens": plan.max_tokens,
-        "stop": list(wanted.stop) or None,
+        # The client's stop sequences are meant for its text and would cut a program.
+        "stop": (kind == "text" and list(wanted.stop)) or None,
         "presence_penalty": wanted.presence_penalty,
         "frequency_penalty": wanted.frequency_penalty,
         "logit_bias": wanted.logit_bias,
@@ -81,6 +90,21 @@ def build_body(task: Task, plan: Plan, model: str) -> dict[str, Any]:
             body["top_logprobs"] = wanted.top_logprobs
     body.update(wanted.extra)
     return body
+
+
+def program_messages(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The conversation with the wish for a program at the end of its last user message.
+
+    A message of its own would be a second one of the user's in a row, which many templates refuse.
+    """
+    *before, last = messages
+    content = last.get("content")
+    if last.get("role") == "user" and isinstance(content, str):
+        return [*before, {**last, "content": f"{content}\n\n{PROGRAM_WANTED}"}]
+    if last.get("role") == "user" and isinstance(content, list | tuple):
+        wish = {"type": "text", "text": PROGRAM_WANTED}
+        return [*before, {**last, "content": [*content, wish]}]
+    return [*messages, {"role": "user", "content": PROGRAM_WANTED}]
 
 
 def cache_salt(tenant: str) -> str:

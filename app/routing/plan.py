@@ -23,7 +23,7 @@ COMPUTABLE: frozenset[AnswerKind] = frozenset(
     ("number", "math", "choice", "text", "set", "list", "date")
 )
 """Kinds of answers that a program can print."""
-UNSETTLED = ("cap", "samples", "deadline", "engine")
+UNSETTLED = ("cap", "ahead", "samples", "deadline", "engine")
 """Stop reasons after which the vote has not settled anything."""
 
 
