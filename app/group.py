@@ -265,7 +265,21 @@ class Sample:
     not_trainable: str = ""
     """Why it may not be trained on, when it may not."""
     altered: tuple[str, ...] = ()
-    """Changes between what the model wrote and `text`: `code_fence_removed`, `bad_unicode`."""
+    """Changes between what the model wrote and `text`: `code_fence_removed`, `bad_unicode`,
+    `program_run`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What an engine knows of the model behind a call; None where the server does not tell."""
+
+    server_version: str | None = None
+    base_model_digest: str | None = None
+    """Of the weights without any adapter."""
+    tokenizer_digest: str | None = None
+    chat_template_digest: str | None = None
+    weight_version: str | None = None
+    """The server's own name for the weights that drew the samples."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,6 +299,8 @@ class Call:
     """Paid once a call, however many choices it returned."""
     prompt_token_ids: tuple[int, ...] | None = None
     upstream_id: str = ""
+    origin: Origin | None = None
+    """None where the engine knows nothing of it."""
     error: str = ""
     """Code of the error that ended it; empty when it ended well."""
 
@@ -341,7 +357,8 @@ class Span:
     """One bar of the waterfall."""
 
     name: str
-    """`admit`, `plan`, `cache`, `sample`, `verify:<name>`, `decide`, `fallback`."""
+    """`admit`, `plan`, `cache`, `sample`, `verify:<name>`, `decide`, `run_program`,
+    `fallback`."""
     start_ms: float
     end_ms: float
     sample: int | None = None

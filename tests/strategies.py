@@ -18,6 +18,7 @@ from app.group import (
     Failure,
     Group,
     Options,
+    Origin,
     Parameters,
     Plan,
     Reason,
@@ -222,8 +223,17 @@ verdicts = st.builds(
 scored = st.builds(
     Scored, sample=samples, answer=answers, verdicts=tuples_of(verdicts, 2), reward=scores
 )
+origins = st.builds(
+    Origin,
+    server_version=maybe_texts,
+    base_model_digest=maybe_texts,
+    tokenizer_digest=maybe_texts,
+    chat_template_digest=maybe_texts,
+    weight_version=maybe_texts,
+)
 calls = st.builds(
     Call,
+    origin=st.none() | origins,
     index=st.integers(0, 3),
     round=counts,
     engine=texts,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Table, select
@@ -18,12 +18,16 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.errors import VerivoteError
+from app.group import Group
 from app.store import schema
+from app.store.content import level_of
 from app.store.database import describe, is_fault_of_row
-from app.store.rows import Rows, to_rows
+from app.store.rows import to_rows
+from app.store.sides import Prompt, settle_sides
 from app.store.spool import Spool, SpoolRow
 from app.store.tables import groups, payloads, samples, verdicts
 from app.store.texts import from_spool_json
+from app.store.training_rows import hash_prompt, normal_prompt
 
 BATCH_ROWS = 100
 BATCH_BYTES = 8 * 2**20
@@ -142,15 +146,17 @@ class Drainer:
             await self._spool.drop(rows)
 
     async def _insert(self, rows: list[SpoolRow]) -> None:
-        found: dict[str, Rows] = {}
+        found: dict[str, Group] = {}
         for row in rows:
-            view = to_rows(from_spool_json(row.data))
-            found.setdefault(view.group["trace_id"], view)
+            group = from_spool_json(row.data)
+            found.setdefault(group.trace_id, group)
         async with self._engine.begin() as connection:
             query = select(groups.c.trace_id).where(groups.c.trace_id.in_(list(found)))
             for trace_id in (await connection.execute(query)).scalars():
                 del found[trace_id]
-            views = list(found.values())
+            kept = _prompts_kept(found.values())
+            sides = await settle_sides(connection, kept) if kept else {}
+            views = [to_rows(g, sides.get(hash_prompt(g) or "")) for g in found.values()]
             await _insert_all(connection, groups, [view.group for view in views])
             await _insert_all(connection, payloads, [view.payload for view in views])
             await _insert_all(connection, samples, [r for view in views for r in view.samples])
@@ -173,6 +179,16 @@ class Drainer:
                 await self._nudged.wait()
         except TimeoutError:
             return
+
+
+def _prompts_kept(kept: Iterable[Group]) -> dict[str, Prompt]:
+    """Prompts that may be trained on or held out, by hash: those kept in full."""
+    prompts: dict[str, Prompt] = {}
+    for group in kept:
+        prompt_hash, text = hash_prompt(group), normal_prompt(group)
+        if prompt_hash and text and level_of(group.task) == "full":
+            prompts.setdefault(prompt_hash, Prompt(text=text, seen_at=group.task.received_at))
+    return prompts
 
 
 async def _insert_all(

@@ -9,8 +9,9 @@ from typing import Any
 
 from app.group import Group, Scored
 from app.store.base import LabelKind, TraceSummary
+from app.store.sides import Side, split_of
 from app.store.tables import NAME_CHARS, PREVIEW_CHARS
-from app.store.training_rows import hash_prompt, prompt_token_ids, split_of, why_not_trainable
+from app.store.training_rows import hash_prompt, plan_of, prompt_token_ids, why_not_trainable
 from verifiers.base import Status
 
 Row = dict[str, Any]
@@ -28,11 +29,13 @@ class Rows:
     verdicts: tuple[Row, ...]
 
 
-def to_rows(group: Group) -> Rows:
-    """All rows of a group whose texts are storable (`texts.from_spool_json`)."""
-    prompt_hash = hash_prompt(group)
+def to_rows(group: Group, side: Side | None = None) -> Rows:
+    """All rows of a group whose texts are storable (`texts.from_spool_json`).
+
+    `side` is where the prompt belongs; None where it was not kept in full.
+    """
     return Rows(
-        group=_group_row(group, prompt_hash),
+        group=_group_row(group, side),
         payload={
             "trace_id": group.trace_id,
             "document": group.to_json().decode(),
@@ -47,8 +50,9 @@ def to_rows(group: Group) -> Rows:
     )
 
 
-def _group_row(group: Group, prompt_hash: str | None) -> Row:
+def _group_row(group: Group, side: Side | None) -> Row:
     task, plan, usage = group.task, group.plan, group.usage()
+    prompt_hash = hash_prompt(group)
     statuses = Counter(v.status.value for scored in group.scored for v in scored.verdicts)
     return {
         "trace_id": group.trace_id,
@@ -65,7 +69,8 @@ def _group_row(group: Group, prompt_hash: str | None) -> Row:
         "error_code": group.error.code if group.error else None,
         "prompt_preview": task.prompt()[:PREVIEW_CHARS],
         "prompt_hash": prompt_hash,
-        "split": split_of(prompt_hash),
+        "cluster": side.cluster if side else None,
+        "split": side.split if side else split_of(prompt_hash),
         "answer": _answer(group),
         "samples": len(group.scored),
         "rounds": group.rounds,
@@ -125,7 +130,7 @@ def _sample_row(group: Group, scored: Scored) -> Row:
         "finish_reason": sample.finish_reason,
         "answer_key": scored.answer.key,
         "reward": scored.reward,
-        "policy": group.plan.policy[:NAME_CHARS],
+        "policy": plan_of(group, scored).policy[:NAME_CHARS],
         "model": sample.model,
         "prompt_tokens": sample.prompt_tokens,
         "completion_tokens": sample.completion_tokens,

@@ -103,6 +103,7 @@ groups = Table(
     Column("error_code", Text),
     Column("prompt_preview", Text, nullable=False),
     Column("prompt_hash", String(64)),
+    Column("cluster", String(64)),
     Column("split", String(8), nullable=False),
     Column("answer", Text),
     Column("samples", Integer, nullable=False),
@@ -242,6 +243,29 @@ evaluations = Table(
     Column("metrics", _json(), nullable=False),
     Column("created_at", Double, nullable=False),
     Index(None, "policy"),
+)
+
+# Every prompt that was kept in full, with its side of the split; it outlives the groups.
+prompts = Table(
+    "prompts",
+    metadata,
+    Column("hash", String(64), primary_key=True),
+    Column("bag", BigInteger, nullable=False),
+    Column("cluster", String(64), nullable=False),
+    Column("split", String(8), nullable=False),
+    # Of clusters that still take near-duplicates (app/store/sketch.py).
+    Column("runs", Packed("i")),
+    Column("seen_at", Double, nullable=False),
+    Index(None, "bag"),
+    Index(None, "cluster"),
+)
+
+prompt_bands = Table(
+    "prompt_bands",
+    metadata,
+    Column("band", BigInteger, primary_key=True, autoincrement=False),
+    Column("prompt", String(64), ForeignKey("prompts.hash", ondelete="CASCADE"), primary_key=True),
+    Index(None, "prompt"),
 )
 
 learned = Table(

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 
 from app.group import CacheRecord, Group
 from app.store.rows import to_rows
-from app.store.training_rows import hash_prompt, split_of, to_training_rows
+from app.store.sides import split_of
+from app.store.training_rows import hash_prompt, to_training_rows
 from tests import strategies
 from tests.store.groups import make_group, make_scored
 
@@ -35,7 +36,7 @@ def test_a_row_has_all_that_training_reads() -> None:
         ("no_token_ids", {"token_ids": None}),
         ("no_token_ids", {"token_ids": (), "logprobs": ()}),
         ("no_logprobs", {"logprobs": None}),
-        ("logprobs_misaligned", {"logprobs": (-0.5,)}),
+        ("misaligned_logprobs", {"logprobs": (-0.5,)}),
         ("raw_logprobs", {"trainable": False, "not_trainable": "raw_logprobs"}),
     ],
 )
