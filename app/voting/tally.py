@@ -29,7 +29,7 @@ def can_vote(scored: Scored) -> bool:
         scored.sample.finish_reason not in (None, "length", "content_filter")
         and not scored.sample.cancelled
         and scored.answer.key is not None
-        and not is_refuted(scored.verdicts)
+        and not (scored.verdicts and is_refuted(scored.verdicts))
     )
 
 

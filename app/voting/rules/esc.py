@@ -17,8 +17,8 @@ class Esc:
 
     def settled(self, group: Group) -> str | None:
         drawn = group.current
-        whole = drawn and len(drawn) % WINDOW == 0
-        return "window" if whole and _agree(drawn[-WINDOW:]) else None
+        windows = (drawn[i : i + WINDOW] for i in range(0, len(drawn) - WINDOW + 1, WINDOW))
+        return "window" if any(_agree(window) for window in windows) else None
 
     def needed(self, group: Group) -> int:
         drawn = group.current

@@ -1,0 +1,206 @@
+"""A recording played under a setting: what a rule answers, what it costs, and how sure it is.
+
+Every row is played in several seeded orders. The same seed gives every rule the same orders, so two
+results differ by their rules and not by luck.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from statistics import fmean
+
+from app.replay.measure import Estimate, estimate, estimate_pooled
+from app.replay.play import Played, Setting, play
+from app.replay.rows import Recording, Row, Traits, traits_of
+from app.voting.confidence import confidence, fit_calibration
+
+CHUNK = 64
+"""Rows of one job."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Some rows of a recording under one setting; what one process plays at a time."""
+
+    rows: tuple[Row, ...]
+    traits: Traits
+    setting: Setting
+
+    def run(self) -> list[tuple[Played, ...]]:
+        """For every row what became of it in each order."""
+        return [
+            tuple(play(row, self.traits, self.setting, order) for order in self.orders)
+            for row in self.rows
+        ]
+
+    @property
+    def orders(self) -> range:
+        return range(self.setting.orders)
+
+
+Run = Callable[[Sequence[Job]], Iterator[list[tuple[Played, ...]]]]
+"""Runs jobs, here or in other processes, and gives their results in the same order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """A recording under one setting, question by question and order by order."""
+
+    recording: Recording
+    setting: Setting
+    played: tuple[tuple[Played, ...], ...]
+    """For every row in the recording's order, then for every order."""
+
+    def by_question(self, value: Callable[[Played], float]) -> list[float]:
+        """The mean over orders of each question."""
+        return [fmean(map(value, orders)) for orders in self.played]
+
+    @property
+    def accuracy(self) -> list[float]:
+        return self.by_question(lambda played: played.right)
+
+    @property
+    def samples(self) -> list[float]:
+        return self.by_question(lambda played: played.samples)
+
+
+def run_here(jobs: Sequence[Job]) -> Iterator[list[tuple[Played, ...]]]:
+    return (job.run() for job in jobs)
+
+
+def replay_all(
+    recordings: Sequence[Recording], settings: Sequence[Setting], run: Run = run_here
+) -> list[list[Replayed]]:
+    """For every setting, every recording. One list of jobs, so no process waits for a group."""
+    jobs, sizes = [], []
+    for setting in settings:
+        for recording in recordings:
+            cut = list(jobs_of(recording, setting))
+            jobs += cut
+            sizes.append(len(cut))
+    results = run(jobs)
+    chunks = iter(sizes)
+    return [
+        [
+            Replayed(
+                recording=recording,
+                setting=setting,
+                played=tuple(row for rows in islice(results, next(chunks)) for row in rows),
+            )
+            for recording in recordings
+        ]
+        for setting in settings
+    ]
+
+
+def jobs_of(recording: Recording, setting: Setting) -> Iterator[Job]:
+    traits = traits_of(recording)
+    for start in range(0, len(recording.rows), CHUNK):
+        rows = recording.rows[start : start + CHUNK]
+        yield Job(rows=rows, traits=traits, setting=setting)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Believed:
+    """One answer with the confidence that it would have been served with."""
+
+    confidence: float
+    right: bool
+
+
+def believed(replayed: Replayed) -> list[Believed]:
+    """Every answer that gets a number, in every order.
+
+    The calibration is fitted on one half of the questions, as the product fits it on a log of them,
+    and asked about the other half, both ways. Where a half has too few labels for a number there is
+    none.
+    """
+    found = []
+    halves = [half_of(row.id) for row in replayed.recording.rows]
+    for order in range(replayed.setting.orders):
+        for asked in (0, 1):
+            labelled = [
+                (orders[order].evidence, orders[order].right)
+                for orders, half in zip(replayed.played, halves, strict=True)
+                if half != asked
+            ]
+            calibration = fit_calibration(labelled)
+            for orders, half in zip(replayed.played, halves, strict=True):
+                if half == asked:
+                    sure = confidence(orders[order].evidence, calibration)
+                    if sure is not None:
+                        found.append(Believed(confidence=sure, right=orders[order].right))
+    return found
+
+
+def half_of(name: str) -> int:
+    """0 or 1, by a hash of the question's id: the same in every process and for every model."""
+    return hashlib.sha256(f"half\x1f{name}".encode()).digest()[0] % 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """The numbers of one recording under one setting; means are over questions and orders."""
+
+    dataset: str
+    model: str
+    questions: int
+    cap: int
+    """Samples that the deepest question could draw."""
+    accuracy: Estimate
+    samples: Estimate
+    rounds: float
+    tokens: float | None
+    cancelled: float
+    nulls: float
+    """Share of the samples that had no answer."""
+    stopped: Mapping[str, float]
+    """Share of the questions by the reason why drawing stopped."""
+    believed: tuple[Believed, ...]
+
+
+def summarise(replayed: Replayed) -> Summary:
+    recording, setting = replayed.recording, replayed.setting
+    every = [played for orders in replayed.played for played in orders]
+    tokens = [played.tokens for played in every if played.tokens is not None]
+    reasons = Counter(played.reason for played in every)
+    return Summary(
+        dataset=recording.dataset,
+        model=recording.model,
+        questions=len(recording.rows),
+        cap=min(setting.cap or 40, recording.deepest),
+        accuracy=estimate(replayed.accuracy, seed=setting.seed),
+        samples=estimate(replayed.samples, seed=setting.seed),
+        rounds=fmean(played.rounds for played in every),
+        tokens=fmean(tokens) if len(tokens) == len(every) else None,
+        cancelled=fmean(played.cancelled for played in every),
+        nulls=sum(played.nulls for played in every) / sum(played.samples for played in every),
+        stopped={reason: count / len(every) for reason, count in sorted(reasons.items())},
+        believed=tuple(believed(replayed)),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One rule minus another on the same questions in the same orders."""
+
+    accuracy: Estimate
+    samples: Estimate
+
+
+def compare(ours: Sequence[Replayed], theirs: Sequence[Replayed]) -> Difference:
+    """Paired over questions; several recordings are pooled, each weighing the same."""
+    seed = ours[0].setting.seed
+    right = [_minus(a.accuracy, b.accuracy) for a, b in zip(ours, theirs, strict=True)]
+    cost = [_minus(a.samples, b.samples) for a, b in zip(ours, theirs, strict=True)]
+    return Difference(
+        accuracy=estimate_pooled(right, seed=seed), samples=estimate_pooled(cost, seed=seed)
+    )
+
+
+def _minus(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
+    return [a - b for a, b in zip(ours, theirs, strict=True)]
