@@ -13,11 +13,9 @@ from collections.abc import Callable
 from app.cache.base import Cache
 from app.errors import StoreError
 from app.metrics import observe_canary
-from app.store.base import Store
+from app.store.base import CANARY_AUTHOR, Store
 
 log = logging.getLogger("verivote.doubts")
-
-AUTHOR = "canary"
 
 
 class Doubts:
@@ -48,7 +46,7 @@ class Doubts:
         note = f"Verdicts of '{verifier}' are in doubt: it passed a known-bad answer."
         try:
             marked = await self._store.note_verdicts(
-                verifier, since=since, at=self._clock(), author=AUTHOR, note=note
+                verifier, since=since, at=self._clock(), author=CANARY_AUTHOR, note=note
             )
         except StoreError as error:
             log.error("the verdicts of '%s' could not be marked: %s", verifier, error.message)

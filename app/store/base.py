@@ -13,6 +13,8 @@ from typing import Literal, Protocol
 from app.group import Group
 
 LabelKind = Literal["right", "wrong", "note"]
+CANARY_AUTHOR = "canary"
+"""Author of the notes that put the verdicts of a trace in doubt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
