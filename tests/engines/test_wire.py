@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.engines.wire import ChoiceBuilder, build_body, cache_salt, read_json
+from app.engines.wire import (
+    PROGRAM_WANTED,
+    ChoiceBuilder,
+    build_body,
+    cache_salt,
+    program_messages,
+    read_json,
+)
 from app.errors import EngineGarbage
 from app.group import Parameters
 from tests.builders import a_plan, a_task
@@ -128,3 +135,26 @@ def test_extras_of_the_client_pass() -> None:
 def test_a_salt_tells_tenants_apart_and_does_not_name_them() -> None:
     assert cache_salt("a") == cache_salt("a") != cache_salt("b")
     assert "local" not in cache_salt("local")
+
+
+def test_a_program_is_asked_for_in_the_users_own_message_and_the_task_stays_as_it_was() -> None:
+    """Many chat templates refuse two messages of the user's in a row."""
+    task = a_task("What is 6 * 7?", parameters=Parameters(stop=("\n\n",)))
+    asked = build_body(task, a_plan(), "m", "program")
+
+    assert len(asked["messages"]) == 1
+    assert asked["messages"][0]["content"] == f"What is 6 * 7?\n\n{PROGRAM_WANTED}"
+    assert "stop" not in asked
+    assert build_body(task, a_plan(), "m")["messages"] == [
+        {"role": "user", "content": "What is 6 * 7?"}
+    ]
+
+
+def test_a_program_is_asked_for_beside_an_image_and_after_an_assistants_turn() -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:,x"}}
+    text = {"type": "text", "text": PROGRAM_WANTED}
+    seen = {"role": "user", "content": [picture]}
+    said = {"role": "assistant", "content": "Let me see."}
+
+    assert program_messages([seen]) == [{"role": "user", "content": [picture, text]}]
+    assert program_messages([seen, said])[2:] == [{"role": "user", "content": PROGRAM_WANTED}]
