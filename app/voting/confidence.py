@@ -3,7 +3,8 @@
 Agreement is not correctness: three of three were right 97 % of the time on one recorded route and
 81 % on another. So a vote is scored by what agreement means elsewhere (`app.voting.prior`), and
 each route and policy fits offset and steepness of that score on its own labels:
-σ(A + B·score), A ~ N(0, 1), B ~ N(1, ½²), the maximum a posteriori. Before a route has
+σ(A + B·score), A ~ N(0, 1), B ~ N(1, ½²), the maximum a posteriori. What unanimity is worth differs
+most between routes, so the labels also choose whether it adds to the score. Before a route has
 `MIN_LABELS` labels there is no number at all.
 
 A proven answer is not judged by votes: its confidence is how often proven answers of the route were
@@ -28,6 +29,11 @@ MAX_DISTINCT = 8
 """More different answers than this say nothing new."""
 MIN_STEEPNESS = 0.1
 """Better evidence is never worth less, whatever a route's labels say."""
+UNANIMITY = (0.0, 1.0)
+"""What a unanimous vote may add to its score, in logits. A route's labels choose; so whatever they
+say, answers are ranked in one of two orders that were fixed before (see `app.voting.guarantee`)."""
+SILENT_SCORE = -4.0
+"""Score of an answer that nobody voted for; set, because no recorded one was ever right."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +57,8 @@ class Evidence:
 
     @property
     def unanimous(self) -> bool:
-        """Every vote went to one answer."""
-        return self.distinct == 1
+        """Every sample that ended voted for the same answer."""
+        return 0 < self.a == self.n
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +80,8 @@ class Calibration:
     """Offset A, in logits."""
     b: float
     """Steepness B; never under `MIN_STEEPNESS`."""
+    unanimity: float
+    """One of `UNANIMITY`."""
     voted: int
     """Labels of answers that got a vote and no proof."""
     silent: int
@@ -87,6 +95,10 @@ class Calibration:
     @property
     def labels(self) -> int:
         return self.voted + self.silent + self.proven
+
+    def probability(self, ranked: float) -> float:
+        """P(correct) at this `rank`."""
+        return _sigmoid(self.a + self.b * ranked)
 
     def to_state(self) -> dict[str, Any]:
         """As JSON: the labels only, because everything else follows from them."""
@@ -134,18 +146,32 @@ def evidence_of(group: Group) -> Evidence:
     )
 
 
-def score(evidence: Evidence) -> float:
-    """The prior's score, in logits; higher is more likely right. For votes, not for proofs."""
+def features_of(evidence: Evidence) -> dict[str, float]:
+    """What the score adds up, by name."""
     n = max(evidence.n, 1)
-    values = {
+    return {
         "ln_n": math.log(n),
         "leader_share": evidence.a / n,
         "runner_up_share": evidence.b / n,
         "distinct": min(evidence.distinct, MAX_DISTINCT),
         "unanimous": float(evidence.unanimous),
         "null_share": evidence.nulls / n,
+        "ln_lead": math.log1p(evidence.a - evidence.b),
+        "both_kinds": float(evidence.both_kinds),
     }
+
+
+def score(evidence: Evidence) -> float:
+    """The prior's score, in logits; higher is more likely right. For votes, not for proofs."""
+    if evidence.a == 0:
+        return SILENT_SCORE
+    values = features_of(evidence)
     return INTERCEPT + sum(slope * values[name] for name, slope in SLOPES.items())
+
+
+def rank(evidence: Evidence, unanimity: float) -> float:
+    """The score that a calibration with this `unanimity` orders answers by."""
+    return score(evidence) + unanimity * evidence.unanimous
 
 
 def confidence(evidence: Evidence, calibration: Calibration | None) -> float | None:
@@ -163,7 +189,7 @@ def confidence(evidence: Evidence, calibration: Calibration | None) -> float | N
     labels = calibration.voted if evidence.a else calibration.voted + calibration.silent
     if labels < MIN_LABELS:
         return None
-    return _sigmoid(calibration.a + calibration.b * score(evidence))
+    return calibration.probability(rank(evidence, calibration.unanimity))
 
 
 def fit_calibration(
@@ -178,13 +204,17 @@ def calibrate(outcomes: Sequence[Outcome], *, route: str, policy: str) -> Calibr
     """The calibration that these labels give. Always the same for the same labels."""
     proofs = [outcome for outcome in outcomes if outcome.evidence.proven]
     votes = [outcome for outcome in outcomes if not outcome.evidence.proven]
-    a, b = _fit([(score(outcome.evidence), outcome.right) for outcome in votes])
+    unanimity, a, b = max(
+        ((extra, *_fit(_cells(votes, extra))) for extra in UNANIMITY),
+        key=lambda fitted: _log_posterior(_cells(votes, fitted[0]), *fitted[1:]),
+    )
     voted = sum(outcome.evidence.a > 0 for outcome in votes)
     return Calibration(
         route=route,
         policy=policy,
         a=a,
         b=b,
+        unanimity=unanimity,
         voted=voted,
         silent=len(votes) - voted,
         proven=len(proofs),
@@ -193,32 +223,45 @@ def calibrate(outcomes: Sequence[Outcome], *, route: str, policy: str) -> Calibr
     )
 
 
-def _fit(pairs: Sequence[tuple[float, bool]]) -> tuple[float, float]:
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """Labels of equal rank."""
+
+    s: float
+    right: int
+    total: int
+
+
+_B_PRECISION = 4.0
+"""1 / ½²."""
+
+
+def _cells(outcomes: Sequence[Outcome], unanimity: float) -> list[_Cell]:
+    totals, rights = Counter[float](), Counter[float]()
+    for outcome in outcomes:
+        s = rank(outcome.evidence, unanimity)
+        totals[s] += 1
+        rights[s] += outcome.right
+    return [_Cell(s, rights[s], total) for s, total in sorted(totals.items())]
+
+
+def _fit(cells: Sequence[_Cell]) -> tuple[float, float]:
     """Offset and steepness, by Newton's method with halved steps: the posterior is concave."""
-    totals = Counter(s for s, _ in pairs)
-    rights = Counter(s for s, right in pairs if right)
-    cells = [(s, rights[s], total) for s, total in sorted(totals.items())]
     a, b = _newton(cells, 0.0, 1.0, moves_b=True)
     if b < MIN_STEEPNESS:
         a, b = _newton(cells, a, MIN_STEEPNESS, moves_b=False)
     return a, b
 
 
-_Cells = Sequence[tuple[float, int, int]]
-"""Score, labels that say right, all labels."""
-_B_PRECISION = 4.0
-"""1 / ½²."""
-
-
-def _newton(cells: _Cells, a: float, b: float, *, moves_b: bool) -> tuple[float, float]:
+def _newton(cells: Sequence[_Cell], a: float, b: float, *, moves_b: bool) -> tuple[float, float]:
     for _ in range(50):
         grad_a, grad_b = -a, -_B_PRECISION * (b - 1)
         aa, ab, bb = 1.0, 0.0, _B_PRECISION
-        for s, right, total in cells:
-            p = _sigmoid(a + b * s)
-            miss, weight = right - total * p, total * p * (1 - p)
-            grad_a, grad_b = grad_a + miss, grad_b + miss * s
-            aa, ab, bb = aa + weight, ab + weight * s, bb + weight * s * s
+        for cell in cells:
+            p = _sigmoid(a + b * cell.s)
+            miss, weight = cell.right - cell.total * p, cell.total * p * (1 - p)
+            grad_a, grad_b = grad_a + miss, grad_b + miss * cell.s
+            aa, ab, bb = aa + weight, ab + weight * cell.s, bb + weight * cell.s**2
         if moves_b:
             det = aa * bb - ab * ab
             step_a, step_b = (bb * grad_a - ab * grad_b) / det, (aa * grad_b - ab * grad_a) / det
@@ -233,13 +276,13 @@ def _newton(cells: _Cells, a: float, b: float, *, moves_b: bool) -> tuple[float,
     return a, b
 
 
-def _log_posterior(cells: _Cells, a: float, b: float) -> float:
+def _log_posterior(cells: Sequence[_Cell], a: float, b: float) -> float:
     likely = -(a * a + _B_PRECISION * (b - 1) ** 2) / 2
-    for s, right, total in cells:
-        z = a + b * s
+    for cell in cells:
+        z = a + b * cell.s
         # ln σ(z) and ln(1 − σ(z)) in a form that does not overflow.
         softplus = max(z, 0.0) + math.log1p(math.exp(-abs(z)))
-        likely += right * z - total * softplus
+        likely += cell.right * z - cell.total * softplus
     return likely
 
 
