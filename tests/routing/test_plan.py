@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import get_args
 
 import pytest
 
-from app.group import Options, Parameters
-from app.routing.plan import make_plan, seed_of
+from app.group import Decision, Options, Parameters
+from app.routing.plan import fallback_plan, falls_short, make_plan, seed_of
+from app.routing.routes import MatchedRoute
 from app.settings import DefaultSettings
-from tests.builders import a_ref, a_task
+from tests.builders import a_group, a_ref, a_scored, a_task
 from verifiers.base import AnswerContract, AnswerKind
 from verifiers.extract import guess_contract
 
 
-def plan_for(prompt, *refs, contract=None, **task):
+def plan_for(prompt, *refs, contract=None, route=None, no_programs="", **task):
     return make_plan(
         a_task(prompt, **task),
         contract=contract or guess_contract(prompt, ""),
         verifiers=refs,
         policy="smol",
         defaults=DefaultSettings(),
+        route=route,
+        no_programs=no_programs,
     )
 
 
@@ -114,3 +118,109 @@ def test_the_clients_seed_is_used_and_else_the_trace_decides():
 def test_every_kind_of_answer_has_a_plan(kind):
     """A kind without a weight would be a 500 on its first request."""
     assert plan_for("Is it?", a_ref(), contract=AnswerContract(kind=kind)).difficulty > 0
+
+
+COUNTED = "What is 17 * 24?"
+CASCADE = MatchedRoute(name="sums", fallback="big", max_error=0.05, reuse="near")
+
+
+def test_the_plan_tells_which_route_was_taken_and_what_it_asks():
+    plan = plan_for(COUNTED, route=CASCADE)
+
+    assert (plan.route_name, plan.fallback, plan.max_error, plan.reuse) == (
+        "sums",
+        "big",
+        0.05,
+        "near",
+    )
+    assert plan_for(COUNTED).route_name == "default"
+
+
+def test_a_first_stage_leaves_half_of_the_time_to_its_fallback():
+    whole = Options().deadline_ms
+
+    assert plan_for(COUNTED, route=CASCADE).deadline_ms == whole // 2
+    assert plan_for(COUNTED).deadline_ms == whole
+    assert plan_for("Write a poem.", route=CASCADE).deadline_ms == whole
+    assert plan_for(COUNTED, route=CASCADE, options=Options(mode="off")).deadline_ms == whole
+
+
+def test_the_fallback_starts_anew_with_another_model_and_all_the_time_that_is_left():
+    first = a_group(a_scored(0, "41"), plan=plan_for(COUNTED, a_ref(), route=CASCADE))
+    plan = fallback_plan(first, engine="large")
+
+    assert (plan.engine, plan.fallback, plan.policy) == ("large", "", "")
+    assert plan.deadline_ms == first.task.options.deadline_ms
+    assert plan.seed != first.plan.seed
+    assert (plan.cap, plan.verifiers, plan.route_name) == (16, first.plan.verifiers, "sums")
+
+
+@pytest.mark.parametrize(
+    ("decided", "falls"),
+    [
+        ({"status": "verified", "stop_reason": "verified"}, False),
+        ({"status": "agreed", "stop_reason": "margin"}, False),
+        ({"status": "agreed", "stop_reason": "cap"}, False),
+        ({"status": "unverified", "stop_reason": "single"}, False),
+        ({"status": "unverified", "stop_reason": "cap"}, True),
+        ({"status": "held", "stop_reason": "cap"}, True),
+        ({"status": "unverified", "stop_reason": "ahead"}, True),
+        ({"status": "unverified", "stop_reason": "samples"}, True),
+        ({"status": "unverified", "stop_reason": "deadline"}, True),
+        ({"status": "unverified", "stop_reason": "engine", "winner": None}, True),
+        ({"status": "unverified", "stop_reason": "margin", "abstained": True}, True),
+        ({"status": "unverified", "stop_reason": "single", "abstained": True}, True),
+    ],
+)
+def test_a_stage_falls_short_when_its_vote_settled_nothing_or_is_not_sure_enough(decided, falls):
+    group = a_group(a_scored(0, "41"), plan=plan_for(COUNTED, route=CASCADE))
+    group = group.with_decision(Decision(**{"winner": 0, **decided}))
+
+    assert falls_short(group) is falls
+    assert not falls_short(replace(group, plan=replace(group.plan, fallback="")))
+
+
+def test_where_nothing_can_be_decided_only_an_engine_that_gives_nothing_falls_short():
+    unsure = Decision(status="unverified", winner=0, stop_reason="cap", abstained=True)
+    nothing = Decision(status="unverified", winner=None, stop_reason="engine")
+    poem = plan_for("Write a poem.", route=CASCADE)
+    off = plan_for(COUNTED, route=CASCADE, options=Options(mode="off"))
+    for plan in (poem, off):
+        assert not falls_short(a_group(a_scored(0, None), plan=plan).with_decision(unsure))
+        assert falls_short(a_group(plan=plan).with_decision(nothing))
+
+
+def test_a_sample_whose_pieces_were_sent_cannot_be_taken_back():
+    cut = a_scored(0, None, finish_reason=None)
+    nothing = Decision(status="unverified", winner=None, stop_reason="engine")
+    plan = plan_for("Write a poem.", route=CASCADE)
+
+    assert plan.live
+    assert not falls_short(a_group(cut, plan=plan).with_decision(nothing))
+
+
+def test_programs_are_asked_for_where_one_can_compute_the_answer():
+    plan = plan_for(COUNTED, options=Options(rule="two_kinds"))
+
+    assert plan.rule == "two_kinds"
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"no_programs": "sandbox_unavailable"}, "sandbox_unavailable"),
+        ({"contract": AnswerContract(kind="code")}, "the answer is code"),
+        ({"contract": AnswerContract(kind="json")}, "the answer is json"),
+        ({"tools": ({"type": "function"},)}, "the form of the reply is given"),
+        ({"response_format": {"type": "json_object"}}, "the form of the reply is given"),
+        ({"choices": 2}, "several choices are wanted"),
+        ({"options": Options(rule="two_kinds", n=1, mode="always")}, "one sample"),
+        ({"options": Options(rule="two_kinds", mode="off")}, "one sample"),
+    ],
+)
+def test_elsewhere_the_rule_of_two_kinds_is_that_of_one_and_the_plan_says_why(given, why):
+    given = {"options": Options(rule="two_kinds", mode="always"), **given}
+    plan = plan_for(COUNTED, **given)
+
+    assert plan.rule == "margin"
+    assert [r.value for r in plan.reasons if r.feature == "no_programs"] == [why]
