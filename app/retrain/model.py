@@ -1,0 +1,40 @@
+"""The model as training starts with it: base, parent's or new adapter, and what is trainable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM
+
+from app.errors import ConfigError
+from app.retrain.adapter import add_adapter
+from app.retrain.config import TrainConfig
+
+
+def load_model(base: Path, dtype: str) -> Any:
+    """The base model, from files only. Raises `ConfigError` when it cannot be loaded."""
+    if not base.is_dir():
+        raise ConfigError(f"base: there is no folder {base}")
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            base, dtype=getattr(torch, dtype), local_files_only=True
+        )
+    except (OSError, ValueError, KeyError) as broken:
+        raise ConfigError(f"base: {base} is not a model that can be loaded: {broken}") from None
+
+
+def prepare_model(base: Path, parent_adapter: Path | None, cfg: TrainConfig) -> Any:
+    """Ready to train. New weights follow from the seed; trained weights are float32."""
+    torch.manual_seed(cfg.seed)
+    if cfg.lora is None:
+        if parent_adapter is not None:
+            raise ConfigError("parent_adapter needs train.lora; without it base is the parent")
+        model = load_model(base, "float32")
+    else:
+        model = add_adapter(load_model(base, cfg.dtype), cfg.lora, parent_adapter)
+    if cfg.gradient_checkpointing:
+        model.activation_checkpointing_enable({"use_reentrant": False})
+    model.train()
+    return model

@@ -1,0 +1,157 @@
+"""`python -m app.retrain.train JOBDIR`: one run of the trainer in a process of its own.
+
+Reads `job.json` (config.py: Job) and `rows.jsonl` (examples.py), and writes beside them
+`metrics.jsonl` (one line a step), `checkpoints/`, `result.json` and, under `out` or here, the
+policy's folder. Started again after any end it goes on, or says again what came out. With several
+devices: `accelerate launch --config_file app/retrain/configs/fsdp2.yaml -m app.retrain.train DIR`.
+
+Exit codes:
+    0  finished: `result.json` names the policy's folder
+    1  failed: standard error says how
+    2  the job or its rows are not valid
+    3  a part is missing: the extra `train` is not installed
+    4  stopped by a guard: `result.json` says why, and names a folder if a good checkpoint was kept
+    5  refused before training: the canary, or nothing to learn from
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from app.errors import ConfigError
+from app.retrain.config import Job, read_job
+from app.retrain.engine import Trained
+from app.retrain.examples import TrainingGroup, read_file
+from app.retrain.folders import write_file
+from app.retrain.guards import Measured
+
+if TYPE_CHECKING:
+    from app.retrain.trainer import OnStep
+
+FINISHED, FAILED, INVALID, MISSING, STOPPED, REFUSED = range(6)
+JOB, ROWS, RESULT = "job.json", "rows.jsonl", "result.json"
+
+_EXITS = {"finished": FINISHED, "stopped": STOPPED, "refused": REFUSED}
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 1:
+        _say("usage: python -m app.retrain.train JOBDIR")
+        return INVALID
+    folder = Path(arguments[0])
+    try:
+        job = read_job(folder / JOB)
+        _limit_memory(job)
+        result = _run(folder, job)
+    except ConfigError as invalid:
+        _say(invalid.message)
+        return INVALID
+    except ModuleNotFoundError as missing:
+        _say(f"{missing.name} is not installed: pip install 'verivote[train]'")
+        return MISSING
+    if _is_first():
+        write_file(folder / RESULT, json.dumps(result, indent=1).encode())
+    if result["reason"]:
+        _say(f"{result['outcome']}: {result['reason']}")
+    return _EXITS[result["outcome"]]
+
+
+def _run(folder: Path, job: Job) -> dict[str, Any]:
+    # Products of matrices that cuBLAS may order as it likes would differ from run to run.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    import torch
+    from transformers.utils import logging
+
+    from app.retrain.tokenising import Tokeniser
+    from app.retrain.trainer import PeftEngine
+
+    if job.train.threads is not None:
+        torch.set_num_threads(job.train.threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    logging.disable_progress_bar()
+    groups = read_file(folder / ROWS, tokenise=Tokeniser(job.base))
+    canary = _canary(folder, job, groups)
+    if canary["reason"]:
+        refused = Trained(outcome="refused", reason=canary["reason"])
+        return _result(refused) | {"canary": canary}
+    with _progress() as on_step:
+        engine = PeftEngine(folder, out=job.out, on_step=on_step)
+        trained = engine.train(groups, job.base, job.parent_adapter, job.train)
+    return _result(trained) | {"canary": canary}
+
+
+def _canary(folder: Path, job: Job, groups: tuple[TrainingGroup, ...]) -> dict[str, Any]:
+    """What the canary found; a run that goes on after a kill was looked at when it began."""
+    from app.retrain.canary import Canary, check_canary
+    from app.retrain.model import prepare_model
+    from app.retrain.trainer import CHECKPOINTS
+
+    nothing = Canary(rows=0, tokens=0, mean=None, p99=None, reason="")
+    began = (folder / CHECKPOINTS).exists() or ((job.out or folder) / job.train.name).exists()
+    if began or job.canary.rows == 0:
+        return asdict(nothing)
+    model = prepare_model(job.base, job.parent_adapter, job.train)
+    return asdict(check_canary(model, groups, job.parent_policy, job.canary))
+
+
+def _result(trained: Trained) -> dict[str, Any]:
+    said = asdict(trained)
+    return said | {"folder": None if trained.folder is None else str(trained.folder)}
+
+
+def _limit_memory(job: Job) -> None:
+    """Of data, not of addresses: a GPU's driver reserves far more of those than it uses."""
+    if job.memory_gb is not None:
+        most = int(job.memory_gb * 2**30)
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[OnStep | None]:
+    """A bar on standard error when somebody may be looking."""
+    console = Console(stderr=True)
+    if not console.is_terminal or not _is_first():
+        yield None
+        return
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("", total=None)
+
+        def on_step(measured: Measured, steps: int) -> None:
+            said = f"loss {measured.loss:.4f}  reward {measured.reward:.2f}"
+            if measured.m2 is not None:
+                said += f"  M2 {measured.m2:.4f}"
+            said += f"  {measured.tokens_per_s:.0f} tokens/s"
+            progress.update(task, completed=measured.step + 1, total=steps, description=said)
+
+        yield on_step
+
+
+def _is_first() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _say(text: str) -> None:
+    if _is_first():
+        sys.stderr.write(f"verivote train: {text}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
