@@ -21,6 +21,7 @@ COMMANDS = {
     "chat": "Ask the gateway from the terminal.",
     "trace": "List and show traces.",
     "grade": "Grade completions of a file with any verifiers.",
+    "replay": "Replay recorded samples through the vote.",
     "doctor": "Check what this machine lacks, with the fix.",
     "config": "Check, show and describe the settings.",
     "db": "Bring the database to this version's schema.",

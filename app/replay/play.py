@@ -50,6 +50,9 @@ class Setting:
     seed: int = 0
     """Equal seeds give equal orders, whatever the rule."""
 
+    def cap_of(self, recorded: int) -> int:
+        return min(self.cap or DEEPEST, recorded)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Played:
@@ -76,7 +79,7 @@ def plan_of(row: Row, traits: Traits, setting: Setting, *, seed: int) -> Plan:
     rule = setting.rule
     if rule == "two_kinds" and not traits.two_kinds:
         rule = "margin"
-    cap = min(setting.cap or DEEPEST, len(row.samples))
+    cap = setting.cap_of(len(row.samples))
     return Plan(
         route="hard",
         difficulty=1.0,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from statistics import fmean
 
-from app.replay.measure import Estimate, estimate, estimate_pooled
+from app.replay.measure import Believed, Estimate, estimate, estimate_pooled
 from app.replay.play import Played, Setting, play
 from app.replay.rows import Recording, Row, Traits, traits_of
 from app.voting.confidence import confidence, fit_calibration
@@ -104,14 +104,6 @@ def jobs_of(recording: Recording, setting: Setting) -> Iterator[Job]:
         yield Job(rows=rows, traits=traits, setting=setting)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Believed:
-    """One answer with the confidence that it would have been served with."""
-
-    confidence: float
-    right: bool
-
-
 def believed(replayed: Replayed) -> list[Believed]:
     """Every answer that gets a number, in every order.
 
@@ -172,7 +164,7 @@ def summarise(replayed: Replayed) -> Summary:
         dataset=recording.dataset,
         model=recording.model,
         questions=len(recording.rows),
-        cap=min(setting.cap or 40, recording.deepest),
+        cap=setting.cap_of(recording.deepest),
         accuracy=estimate(replayed.accuracy, seed=setting.seed),
         samples=estimate(replayed.samples, seed=setting.seed),
         rounds=fmean(played.rounds for played in every),

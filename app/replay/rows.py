@@ -127,16 +127,20 @@ def files_of(paths: Iterable[Path]) -> Sequence[Path]:
 
 
 def _read(file: Path) -> Iterator[Row]:
-    number = 0
+    for number, line in enumerate(_lines(file), start=1):
+        if line.strip():
+            try:
+                yield _adapter().validate_json(line)
+            except ValidationError as broken:
+                raise ConfigError(f"{file}:{number}: {_first_error(broken)}") from None
+
+
+def _lines(file: Path) -> Iterator[bytes]:
     try:
         with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    yield _adapter().validate_json(line)
-    except ValidationError as broken:
-        raise ConfigError(f"{file}:{number}: {_first_error(broken)}") from None
+            yield from lines
     except (EOFError, zlib.error, gzip.BadGzipFile) as broken:
-        raise ConfigError(f"{file}:{number + 1}: not whole: {broken}") from None
+        raise ConfigError(f"'{file}' is not a whole gzip file: {broken}") from None
     except OSError as missing:
         raise ConfigError(f"'{file}' cannot be read: {missing.strerror or missing}") from None
 

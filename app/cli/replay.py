@@ -1,0 +1,156 @@
+"""`verivote replay`: what a stop rule answers on recorded samples, and what it costs.
+
+The production tally, stop, decision and confidence code runs over samples of the form that
+`app/replay/rows.py` describes; nothing is asked of any model. Table on standard output, progress on
+standard error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Annotated, get_args
+
+import typer
+
+from app.cli.tables import print_table, printable
+from app.errors import ConfigError
+from app.group import RuleName
+from app.replay.play import Played, Setting
+from app.replay.replay import Job, Run, compare, replay_all, run_here, summarise
+from app.replay.report import AGAINST, HEADINGS, mean_row, table_row, to_json
+from app.replay.rows import read_recordings
+
+HELP = """Replay recorded samples through the vote: accuracy, samples, rounds, tokens, calibration.
+
+DIR is a folder with samples_*.jsonl[.gz], or such a file. A row is one question of one model:
+{"dataset", "model", "id", "samples": [{"answer", "correct", "tokens"?, "chars"?, "m"?,
+"verified"?}]}. `answer` is canonical; null costs a sample and does not vote. An `m` that begins
+with "pot" marks a program, any other a text.
+
+`verified` counts as a decisive verifier where it tells answers apart. In a group in which every
+sample with an answer is marked, it says only that something ran, and is ignored.
+
+Samples are those that ended; "cancelled" (in the JSON) were in flight when the vote was settled.
+Intervals are 95 %, bootstrapped over questions. `ece` (10 bins of equal width) and `brier` judge
+the confidence, fitted on one half of the questions and asked about the other, both ways; they are
+null where a half has fewer than 100 questions, because there would be no confidence either.
+"""
+
+cli = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@cli.command(help=HELP)
+def replay(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="DIR…", help="Folders or files of recorded samples.")
+    ],
+    rule: Annotated[
+        str, typer.Option(metavar="NAME", help=f"Stop rule: {', '.join(get_args(RuleName))}.")
+    ] = "margin",
+    cap: Annotated[
+        int | None,
+        typer.Option(min=1, help="Samples a question at most. Default: 40, or what was recorded."),
+    ] = None,
+    orders: Annotated[
+        int, typer.Option(min=1, max=1000, help="Random orders of each question's samples.")
+    ] = 10,
+    seed: Annotated[int, typer.Option(help="Equal seeds give every rule equal orders.")] = 0,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="RULE", help="Compare with this rule, paired over questions."),
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Processes. Default: one a processor.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--json", metavar="OUT", help="Write the numbers as JSON.")
+    ] = None,
+) -> None:
+    """The command; its help is `HELP`."""
+    ours = Setting(rule=_rule(rule, "--rule"), cap=cap, orders=orders, seed=seed)
+    settings = [ours]
+    if against is not None:
+        settings.append(
+            Setting(rule=_rule(against, "--against"), cap=cap, orders=orders, seed=seed)
+        )
+    recordings = read_recordings(paths)
+    if not recordings:
+        raise ConfigError("the files named hold no rows")
+    with _workers(jobs or len(os.sched_getaffinity(0))) as run:
+        replayed = replay_all(recordings, settings, run)
+    summaries = [summarise(each) for each in replayed[0]]
+    differences, pooled = [], None
+    if against is not None:
+        pairs = list(zip(*replayed, strict=True))
+        differences = [compare([a], [b]) for a, b in pairs]
+        pooled = compare(replayed[0], replayed[1])
+    if out is not None:
+        found = to_json(ours, summaries, against=against, differences=differences, pooled=pooled)
+        _write(out, json.dumps(found, indent=1) + "\n")
+    rows = [
+        table_row(summary, differences[number] if differences else None)
+        for number, summary in enumerate(summaries)
+    ]
+    if len(rows) > 1:
+        rows.append(mean_row(summaries, pooled))
+    print_table(
+        HEADINGS + (AGAINST if against else ()), [[printable(c) for c in row] for row in rows]
+    )
+
+
+def _rule(name: str, option: str) -> RuleName:
+    known = get_args(RuleName)
+    if name not in known:
+        raise ConfigError(f"{option} is '{name}'; known: {', '.join(known)}")
+    found: RuleName = name  # type: ignore[assignment]  # checked above
+    return found
+
+
+def _write(out: Path, text: str) -> None:
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as refused:
+        raise ConfigError(f"'{out}' cannot be written: {refused.strerror}") from None
+
+
+@contextlib.contextmanager
+def _workers(count: int) -> Iterator[Run]:
+    """Jobs run in `count` processes, with a bar on standard error where somebody looks at it.
+
+    Processes are spawned: the bar has a thread, and a process with threads must not be forked.
+    """
+    with _progress() as bar:
+        if count == 1:
+            yield lambda jobs: bar(run_here(jobs), len(jobs))
+            return
+        pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
+        try:
+            yield lambda jobs: bar(pool.map(Job.run, jobs), len(jobs))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+Results = Iterator[list[tuple[Played, ...]]]
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[Results, int], Results]]:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+
+        def watched(results: Results, total: int) -> Results:
+            task = bar.add_task("replaying", total=total)
+            for result in results:
+                bar.advance(task)
+                yield result
+
+        yield watched
