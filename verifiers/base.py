@@ -68,8 +68,8 @@ class AnswerContract:
     """What the program must define when `kind` is `code`."""
     percent: Literal["drop", "ratio", "keep"] = "drop"
     """What `15%` is: 15, 0.15, or equal to `15%` only (number, math)."""
-    units: Literal["drop", "keep"] = "drop"
-    """Whether a unit is part of the answer (number, math)."""
+    units: Literal["drop", "keep", "convert"] = "drop"
+    """Whether a unit is part of the answer, as written or converted (number, math)."""
     order: Literal["any", "same"] = "any"
     """Whether the order of `1, 2` matters (math, list)."""
     dedup: bool = False

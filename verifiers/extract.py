@@ -22,13 +22,16 @@ from verifiers.canonical import (
     choice_key,
     date_key,
     json_key,
-    number_key,
     quantity_key,
-    read_last_number,
+    read_last_quantity,
     read_quantity,
     text_key,
 )
-from verifiers.canonical.collections import collection_key, split_items
+from verifiers.canonical.collections import (
+    MAX_COLLECTION_CHARS,
+    collection_key,
+    split_items,
+)
 from verifiers.code_blocks import find_program, program_key
 from verifiers.places import bullets, last_formula, only_formula, place, tagged
 from verifiers.trimming import after_thinking, unfence_json
@@ -44,7 +47,7 @@ __all__ = [
     "unfence_json",
 ]
 
-EXTRACTOR_VERSION = "2"
+EXTRACTOR_VERSION = "3"
 
 MAX_CHARS = 50_000
 """Longest text, after the thinking part, in which an answer is looked for."""
@@ -56,6 +59,12 @@ MAX_WORDS_OF_FORMULA = 3
 """Runs of letters; more make a sentence. Commands of LaTeX are none."""
 DEFAULT_CHOICES = tuple("ABCDEFGHIJ")
 
+_LONGEST_TEXT: dict[AnswerKind, int] = {
+    "math": MAX_PHRASE_CHARS,
+    "set": MAX_COLLECTION_CHARS,
+    "list": MAX_COLLECTION_CHARS,
+}
+"""Of kinds whose verifiers read the answer's text again: all that can have a key."""
 _UNFINISHED = {"length": "truncated", "content_filter": "filtered", None: "unfinished"}
 
 
@@ -132,7 +141,12 @@ def _rules(contract: AnswerContract) -> dict[str, tuple[Finder, Reader]]:
             "tagged": (tagged, read),
             "hash": (_hashes, read),
             "answer_line": (_number_lines, read),
-            "last_number": (_last_lines, lambda line: number_key(read_last_number(line))),
+            "last_number": (
+                _last_lines,
+                lambda line: quantity_key(
+                    *read_last_quantity(line, contract.percent, contract.units)
+                ),
+            ),
         }
     if contract.kind == "math":
         return {
@@ -223,7 +237,7 @@ def _decide(kind: AnswerKind, rule: str, phrases: Sequence[str], read: Reader) -
     return Answer(
         kind=kind,
         rule=rule,
-        text=phrase.strip()[: MAX_PHRASE_CHARS if kind == "math" else MAX_SHORT_TEXT],
+        text=phrase.strip()[: _LONGEST_TEXT.get(kind, MAX_SHORT_TEXT)],
         key=key,
         reason=reason if key is None else "",
     )

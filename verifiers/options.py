@@ -12,6 +12,8 @@ from typing import Any
 
 from verifiers.base import BadCheck
 from verifiers.canonical import NotCanonical, read_quantity
+from verifiers.canonical.conversion import to_base
+from verifiers.canonical.numbers import Conversion
 from verifiers.canonical.units import PercentPolicy, UnitPolicy
 
 
@@ -54,13 +56,18 @@ def read_amount(given: Any, param: str) -> Fraction:
 
 
 def read_measure(
-    given: Any, param: str, percent: PercentPolicy = "drop", units: UnitPolicy = "drop"
+    given: Any,
+    param: str,
+    percent: PercentPolicy = "drop",
+    units: UnitPolicy = "drop",
+    *,
+    convert: Conversion = to_base,
 ) -> tuple[Fraction, str]:
     """The same with its unit, where the policy keeps one."""
     if isinstance(given, bool) or not isinstance(given, str | int | float):
         raise BadCheck(f"{param} must be a number or its text", param=param)
     try:
-        return read_quantity(str(given), percent, units)
+        return read_quantity(str(given), percent, units, convert=convert)
     except NotCanonical:
         raise BadCheck(f"{param} is not one number: {given!r:.60}", param=param) from None
 

@@ -16,7 +16,7 @@ from verifiers.canonical import (
     choice_key,
     json_key,
     number_key,
-    read_last_number,
+    read_last_quantity,
     read_number,
     text_key,
 )
@@ -140,13 +140,13 @@ def test_trailing_zeros_and_exponents_do_not_matter(number, shift):
     ],
 )
 def test_the_last_number_of_running_text(text, wanted):
-    assert number_key(read_last_number(text)) == wanted
+    assert number_key(read_last_quantity(text)[0]) == wanted
 
 
 @pytest.mark.parametrize("text", ["0 + 4", "1 * 7", "15 - 3", "7-5", "(3+4) × 2", "8 ÷ 2"])
 def test_an_operand_is_not_an_answer(text):
     with pytest.raises(NotCanonical, match="unevaluated"):
-        read_last_number(text)
+        read_last_quantity(text)
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ async def test_a_candidate_gets_the_verdict_of_the_table(workers, row):
 
     assert verdict.status == row["expect"], verdict
     assert verdict.reason == row.get("reason", verdict.reason)
+    assert verdict.score == pytest.approx(row.get("score", verdict.score), abs=1e-3)
 
 
 @shared_loop
@@ -85,6 +86,8 @@ async def test_without_a_reference_nothing_is_proven(workers, use):
         ("set", {"reference": "1,,2"}, "reference"),
         ("set", {"reference": {"a": 1}}, "reference"),
         ("set", {"separator": "x" * 9}, "separator"),
+        ("set", {"partial": True}, "partial"),
+        ("list", {"reference": [1, 2], "partial": 0.5}, "partial"),
         ("list", {"order": "desc"}, "order"),
         ("list", {"dedup": "yes"}, "dedup"),
         ("date", {"reference": "03/05/2024"}, "reference"),

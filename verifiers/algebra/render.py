@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from verifiers.algebra.syntax import Tree
 from verifiers.algebra.vocabulary import GREEK
+from verifiers.canonical.conversion import find_scale
 
 _SIGNS = {"le": "\\le", "ge": "\\ge", "ne": "\\ne", "in": "\\in"}
+
+
+def in_base_units(tree: Tree) -> Tree:
+    """The same with every measure worked out to its base unit, which is then left away."""
+    parts = tuple(in_base_units(part) for part in tree.parts)
+    scale = find_scale(tree.name) if tree.op == "unit" else None
+    if scale is None:
+        return replace(tree, parts=parts)
+    scaled = Tree("multiply", (parts[0], Tree("number", value=scale.factor)))
+    return Tree("add", (scaled, Tree("number", value=scale.offset))) if scale.offset else scaled
 
 
 def to_latex(tree: Tree) -> str:

@@ -214,13 +214,20 @@ class _Parser:
             if self._accept("^"):
                 if self._peek()[1] == "circ" or self._peek_group("circ"):
                     self._skip_circ()
-                    tree = self._node("unit", (tree,), "degree")
+                    tree = self._node("unit", (tree,), self._take_temperature() or "degree")
                 else:
                     tree = self._node("power", (tree, self._argument(whole=True)))
             elif self._accept("!"):
                 tree = self._node("factorial", (tree,))
             else:
                 return tree
+
+    def _take_temperature(self) -> str:
+        """`°C` or `°F` where the letter follows the sign, which else is one of angles."""
+        kind, text = self._peek()
+        name = _TEMPERATURES.get(text, "") if kind in ("word", "text") else ""
+        self._at += bool(name)
+        return name
 
     def _peek_group(self, text: str) -> bool:
         return [self._peek(ahead)[1] for ahead in range(3)] == ["{", text, "}"]
@@ -468,5 +475,6 @@ def _any(tree: Tree, test: Callable[[Tree], bool]) -> bool:
 
 _GROWING = ("power", "factorial", "binomial")
 _ATOM_COMMANDS = frozenset(("frac", "sqrt", "binom", "infty", "emptyset", "mathbb", "lvert"))
+_TEMPERATURES = {"C": "°C", "F": "°F", "Celsius": "°C", "Fahrenheit": "°F"}
 _GROUPING = re.compile(r",\\!\s*|\{,\}|\\[,!]|,")
 _REPEATING = re.compile(r"([0-9]*)\.([0-9]*)\\overline\{([0-9]+)\}")

@@ -13,6 +13,7 @@ from verifiers.algebra.forms import EULER, IMAGINARY, PI, Scalar
 from verifiers.algebra.limits import INLINE, Limits, NotMath, Work
 from verifiers.algebra.syntax import Tree, read_tree
 from verifiers.canonical.cleaning import NotCanonical, clean, shorten_key
+from verifiers.canonical.conversion import Scale, find_scale
 from verifiers.canonical.texts import text_key
 from verifiers.canonical.units import PercentPolicy, UnitPolicy
 
@@ -146,9 +147,22 @@ class _Evaluator:
             scaled = forms.multiply(inner.scalar, hundredth, self._work)
             return Value("scalar", scaled, literal=inner.literal)
         policy = self._policy.percent if tree.name == "%" else self._policy.units
-        if policy == "keep":
+        if policy == "convert" and (scale := find_scale(tree.name)) is not None:
+            return Value("unit", parts=(self._scaled_by(scale, inner),), name=scale.base)
+        if policy in ("keep", "convert"):
             return Value("unit", parts=(inner,), name=tree.name)
         return inner
+
+    def _scaled_by(self, scale: Scale, value: Value) -> Value:
+        """The same measure, or the same measures, in the base unit."""
+        if value.kind in ("tuple", "set"):
+            parts = [self._scaled_by(scale, part) for part in value.parts]
+            return _set(parts) if value.kind == "set" else Value("tuple", parts=tuple(parts))
+        if value.scalar is None:
+            raise NotMath("unparsable")
+        scaled = forms.multiply(value.scalar, forms.rational(scale.factor), self._work)
+        moved = forms.add(scaled, forms.rational(scale.offset), self._work)
+        return Value("scalar", moved, literal=value.literal)
 
     def _both_signs(self, tree: Tree) -> Value:
         left, right = (self.scalar(part) for part in tree.parts)

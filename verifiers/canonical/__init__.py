@@ -26,7 +26,7 @@ from verifiers.canonical.numbers import (
     MAX_DIGITS,
     number_key,
     quantity_key,
-    read_last_number,
+    read_last_quantity,
     read_number,
     read_quantity,
 )
@@ -46,7 +46,7 @@ __all__ = [
     "json_key",
     "number_key",
     "quantity_key",
-    "read_last_number",
+    "read_last_quantity",
     "read_number",
     "read_quantity",
     "shorten_key",

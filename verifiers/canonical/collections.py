@@ -18,14 +18,21 @@ MAX_COLLECTION_CHARS = 8_000
 
 def collection_key(items: Sequence[str], *, ordered: bool, dedup: bool) -> str:
     """Key of items as written: their keys as a JSON array, sorted unless order matters."""
+    return join_keys(item_keys(items, ordered=ordered, dedup=dedup))
+
+
+def item_keys(items: Sequence[str], *, ordered: bool, dedup: bool) -> list[str]:
+    """The key of every item that counts, sorted unless order matters."""
     if not 0 < len(items) <= MAX_ITEMS:
         raise NotCanonical("no_answer" if not items else "too_long")
     keys = [item_key(item) for item in items]
     if dedup:
         keys = list(dict.fromkeys(keys))
-    if not ordered:
-        keys.sort()
-    return shorten_key(json.dumps(keys, ensure_ascii=False, separators=(",", ":")))
+    return keys if ordered else sorted(keys)
+
+
+def join_keys(keys: Sequence[str]) -> str:
+    return shorten_key(json.dumps(list(keys), ensure_ascii=False, separators=(",", ":")))
 
 
 def item_key(item: str) -> str:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from fractions import Fraction
 
 from verifiers.canonical.cleaning import MAX_PHRASE_CHARS, NotCanonical, clean
+from verifiers.canonical.conversion import is_unit, read_unit, to_base
 from verifiers.canonical.units import PercentPolicy, UnitPolicy, unit_name
 
 MAX_DIGITS = 1_000
 """Digits of one number, its exponent written out."""
+
+Conversion = Callable[[Fraction, str], tuple[Fraction, str]]
+"""A value and its unit as written → both in the base unit."""
 
 
 def number_key(value: Fraction) -> str:
@@ -35,12 +40,16 @@ def read_number(phrase: str) -> Fraction:
 
 
 def quantity_key(value: Fraction, unit: str) -> str:
-    """Key of a number with the unit that a policy keeps: `18.25`, `15 %`."""
+    """Key of a number with the unit that a policy keeps: `18.25`, `15 %`, `0.18 m`."""
     return f"{number_key(value)} {unit}".rstrip()
 
 
 def read_quantity(
-    phrase: str, percent: PercentPolicy = "drop", units: UnitPolicy = "drop"
+    phrase: str,
+    percent: PercentPolicy = "drop",
+    units: UnitPolicy = "drop",
+    *,
+    convert: Conversion = to_base,
 ) -> tuple[Fraction, str]:
     """The one number of a short phrase, and its unit where the policy keeps it."""
     if len(phrase) > MAX_PHRASE_CHARS:
@@ -56,28 +65,34 @@ def read_quantity(
     if text.startswith("(") and text.rstrip(" .").endswith(")"):
         text = text.strip(" .()")
     text = text.split(" (", maxsplit=1)[0]
-    found = list(_NUMBER.finditer(text))
+    found = _numbers_of(text)
     if not found:
         raise NotCanonical("not_a_number")
-    values = {_quantity_of(text, match, percent, units) for match in found}
+    values = {_quantity_of(text, match, percent, units, convert) for match in found}
     if len(values) > 1:
         raise NotCanonical("ambiguous")
     value, unit = values.pop()
-    currency = _CURRENCY.match(phrase) if units == "keep" and not unit else None
+    currency = _CURRENCY.match(phrase) if units != "drop" and not unit else None
     return value, unit_name(currency[1]) if currency is not None else unit
 
 
-def read_last_number(text: str) -> Fraction:
-    """The last number in running text. Raises `NotCanonical`; an operand is not an answer."""
+def read_last_quantity(
+    text: str, percent: PercentPolicy = "drop", units: UnitPolicy = "drop"
+) -> tuple[Fraction, str]:
+    """The last number in running text. Raises `NotCanonical`; an operand is not an answer.
+
+    The word after it is its unit only when it is known as one: `18 are left` has none.
+    """
     tail = _plain(unicodedata.normalize("NFKC", text[-MAX_PHRASE_CHARS:]).replace("−", "-"))
-    numbers = list(_NUMBER.finditer(tail))
+    numbers = _numbers_of(tail)
     if not numbers:
         raise NotCanonical("no_answer")
     last = numbers[-1]
     clean(tail[max(0, last.start() - 20) : last.end() + 20])
     if _OPERATOR_BEFORE.search(tail[max(0, last.start() - 20) : last.start()]):
         raise NotCanonical("unevaluated")
-    return _value_of(tail, last)
+    value, unit = _quantity_of(tail, last, percent, units, to_base)
+    return value, unit if is_unit(unit) else ""
 
 
 _DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?!,[0-9])|[0-9]+)"
@@ -102,7 +117,8 @@ _MAGNITUDES = {
 _SYMBOL_AFTER = re.compile(
     r"(?:(?![mgslLhCFVW])[A-Za-z]| [knpqrtuvwxyzij]| ?(?:pi|π|sqrt|√))(?![A-Za-z])|[\^√}]"
 )
-_UNIT_AFTER = re.compile(r" ?(%|°|[A-Za-z]+(?:/[A-Za-z]+)?(?:\^?[23])?)")
+_UNIT_AFTER = re.compile(r" {0,3}(%|°|[A-Za-z]+(?:/[A-Za-z]+)?(?:\^?[23])?)")
+_NAME_BEFORE = re.compile(r"[A-Za-zμ]\^$")
 _CURRENCY = re.compile(r"\s*-?\\?(€|£|\$(?![^$]*\$))")
 _OPERATOR_BEFORE = re.compile(r"[0-9)\]%°][ \t]*(?:[+*×·÷/^x]|-)[ \t]*[$€£¥]?$")
 _EXPLANATION = re.compile(
@@ -141,6 +157,15 @@ def _plain(text: str) -> str:
     return text
 
 
+def _numbers_of(text: str) -> list[re.Match[str]]:
+    """Every number; the power of a name (`cm^3`) is none."""
+    return [
+        match
+        for match in _NUMBER.finditer(text)
+        if not _NAME_BEFORE.search(text[max(0, match.start() - 2) : match.start()])
+    ]
+
+
 def _value_of(text: str, match: re.Match[str]) -> Fraction:
     """Signed value of one number in a text."""
     before, after = text[: match.start()], text[match.end() :]
@@ -156,7 +181,11 @@ def _value_of(text: str, match: re.Match[str]) -> Fraction:
 
 
 def _quantity_of(
-    text: str, match: re.Match[str], percent: PercentPolicy, units: UnitPolicy
+    text: str,
+    match: re.Match[str],
+    percent: PercentPolicy,
+    units: UnitPolicy,
+    convert: Conversion,
 ) -> tuple[Fraction, str]:
     value = _value_of(text, match)
     if percent == units == "drop":
@@ -170,6 +199,8 @@ def _quantity_of(
         if percent == "ratio":
             return value / 100, ""
         return value, "%" if percent == "keep" else ""
+    if units == "convert":
+        return convert(value, read_unit(after))
     return value, unit if units == "keep" else ""
 
 

@@ -1,13 +1,14 @@
-"""Units by name: one name for every spelling, no conversion between them."""
+"""Units by name: one name for every spelling. Conversion between them is in `conversion.py`."""
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 PercentPolicy = Literal["drop", "ratio", "keep"]
 """What `15%` is: 15, 0.15, or a thing of its own."""
-UnitPolicy = Literal["drop", "keep"]
-"""Whether `18 cm` is 18, or equal only to 18 with the same unit."""
+UnitPolicy = Literal["drop", "keep", "convert"]
+"""Whether `18 cm` is 18, equal only to 18 with the same unit, or also equal to `0.18 m`."""
 
 UNITS = {
     name: unit
@@ -28,10 +29,14 @@ UNITS = {
 """Spelling (folded) → unit. A word that is no unit here is still one inside `\\text{…}`."""
 
 
+_POWER = re.compile(r"(?<=[A-Za-z])([23])$")
+"""`cm3` is `cm^3`."""
+
+
 def unit_name(words: str) -> str:
     """One name for every spelling of a unit; empty when there is none."""
     known = []
     for word in words.split():
-        bare, caret, power = word.partition("^")
+        bare, caret, power = _POWER.sub(r"^\1", word).partition("^")
         known.append(UNITS.get(bare.casefold().rstrip("."), bare) + caret + power)
     return " ".join(known)

@@ -1,7 +1,8 @@
 """`list`: the answer is these items, in this order.
 
 With a reference a pass is proof. `order: any` makes it a bag: the same items as often, in any
-order. Without a reference it only says what to vote on.
+order. Without a reference it only says what to vote on. A pass needs all of them; with `partial`
+what is right of a wrong answer still earns a score.
 """
 
 from __future__ import annotations
@@ -21,9 +22,8 @@ from verifiers.base import (
     Role,
     register,
 )
-from verifiers.by_key import compare_key
 from verifiers.extract import known_rules
-from verifiers.items import read_items_reference, read_separator
+from verifiers.items import compare_items, prepare_items, read_separator
 from verifiers.places import read_rule
 
 
@@ -37,6 +37,7 @@ class List:
         "reference": "The right items, a list or a text; without it nothing is proven.",
         "order": "`same` (default) or `any`.",
         "dedup": "Whether repeated items count once. Default: false.",
+        "partial": "`true`: a wrong answer earns the F1 of its items in order. Default: nothing.",
         "separator": "What stands between items, e.g. `;` or `newline`. Default: found out.",
         "extract": "The rule that finds the answer. Default: `auto`, all of them in their order.",
     }
@@ -57,10 +58,10 @@ class List:
             dedup=dedup,
             separator=read_separator(options),
         )
-        return read_items_reference(options.get("reference"), contract)
+        return prepare_items(options, contract)
 
     def verify(self, prepared: Prepared, candidate: Candidate, answer: Answer) -> Finding:
-        return compare_key(prepared.payload, answer)
+        return compare_items(prepared, answer)
 
     def canaries(self, prepared: Prepared) -> Sequence[Candidate]:
         """Two answers are none."""

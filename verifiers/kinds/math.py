@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 from verifiers import second_engine
 from verifiers.algebra.compare import compare
 from verifiers.algebra.limits import INLINE, WORKER, Limits, NotMath, Work
-from verifiers.algebra.render import to_latex
+from verifiers.algebra.render import in_base_units, to_latex
 from verifiers.algebra.syntax import read_tree
 from verifiers.algebra.tokens import translate
 from verifiers.algebra.values import Policy, Value, read_inline, read_value, spelling
@@ -73,7 +73,8 @@ class Math:
     options: ClassVar[Mapping[str, str]] = {
         "reference": "The right answer in LaTeX or plain; without it nothing is proven.",
         "percent": "What `15%` is: `drop` (default): 15. `ratio`: 0.15. `keep`: only `15%`.",
-        "units": "`drop` (default): `18 cm` is 18. `keep`: the unit must be the same.",
+        "units": "`drop` (default): `18 cm` is 18. `keep`: the unit must be the same. "
+        "`convert`: `0.18 m` is the same.",
         "order": "`any` (default): `1, 2` without brackets is a set. `same`: it is a list.",
         "form": "`evaluated` (default): `2+2` is no answer where 4 is one. `any`: it is.",
         "extract": "The rule that finds the answer. Default: `auto`, all of them in their order.",
@@ -126,7 +127,9 @@ class Math:
             )
         if ours == "unknown":
             return Finding(status=Status.ABSTAIN, reason="not_comparable")
-        theirs = second_engine.compare(_for_second(wanted.reference), _for_second(said))
+        theirs = second_engine.compare(
+            _for_second(wanted.reference, wanted.policy), _for_second(said, wanted.policy)
+        )
         return _conclude(wanted.reference, said, ours, theirs)
 
     def canaries(self, prepared: Prepared) -> Sequence[Candidate]:
@@ -138,7 +141,7 @@ class Math:
 def _prepare(options: Mapping[str, Any], check: Check, limits: Limits) -> Prepared:
     policy = Policy(
         percent=choose(options, "percent", ("drop", "ratio", "keep")),
-        units=choose(options, "units", ("drop", "keep")),
+        units=choose(options, "units", ("drop", "keep", "convert")),
         order=choose(options, "order", ("any", "same")),
     )
     unevaluated = choose(options, "form", ("evaluated", "any")) == "any"
@@ -152,9 +155,11 @@ def _prepare(options: Mapping[str, Any], check: Check, limits: Limits) -> Prepar
     if options.get("reference") is None:
         return Prepared(payload=Wanted(None, policy, unevaluated, frozenset()), contract=contract)
     reference = _read_reference(options["reference"], policy, limits)
+    if policy.units == "convert" and not _has_unit(reference.value):
+        raise BadCheck("a reference to convert has a unit, e.g. `18 cm`", param="reference")
     own = spelling(reference.text)
     echoes = frozenset(_open_work(check.prompt) - {own})
-    wanted = Wanted(reference, policy, unevaluated or _is_open(reference), echoes)
+    wanted = Wanted(reference, policy, unevaluated or _is_open(reference.value), echoes)
     return Prepared(payload=wanted, contract=contract, decisive=True)
 
 
@@ -184,7 +189,7 @@ def _settle(wanted: Wanted, reference: Written, said: Written) -> Finding | None
         "expected": reference.value.key[:MAX_EVIDENCE_CHARS],
         "got": said.value.key[:MAX_EVIDENCE_CHARS],
     }
-    if not wanted.unevaluated and said.value.exact is not None and not said.value.literal:
+    if not wanted.unevaluated and _is_open(said.value):
         return Finding(status=Status.FAIL, reason="unevaluated", evidence=evidence)
     if reference.value.is_written and said.value.is_written:
         same = reference.value.key == said.value.key
@@ -234,15 +239,25 @@ def _compare_words(reference: Value, answer: Answer) -> Finding:
     )
 
 
-def _for_second(written: Written) -> str:
-    """LaTeX for the second engine: as written, unless the spelling is plain."""
+def _has_unit(value: Value) -> bool:
+    return value.kind == "unit" or (bool(value.parts) and all(map(_has_unit, value.parts)))
+
+
+def _for_second(written: Written, policy: Policy) -> str:
+    """LaTeX for the second engine: as written, unless the spelling is plain.
+
+    It knows no units, so measures that are to be converted are handed to it converted.
+    """
     plain = translate(written.text)
+    if policy.units == "convert":
+        return to_latex(in_base_units(read_tree(plain, WORKER)))
     return to_latex(read_tree(plain, WORKER)) if _PLAIN_WORD.search(plain) else plain
 
 
-def _is_open(reference: Written) -> bool:
-    """True when the reference itself is work left undone, so that an answer may be too."""
-    return reference.value.exact is not None and not reference.value.literal
+def _is_open(value: Value) -> bool:
+    """True for a number that is left to be worked out, with or without a unit."""
+    bare = value.parts[0] if value.kind == "unit" else value
+    return bare.exact is not None and not bare.literal
 
 
 def _open_work(prompt: str) -> set[str]:

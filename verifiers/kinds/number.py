@@ -26,6 +26,7 @@ from verifiers.base import (
     register,
 )
 from verifiers.canonical import number_key, quantity_key
+from verifiers.canonical.conversion import difference_to_base
 from verifiers.extract import known_rules
 from verifiers.options import choose, not_negative, read_measure
 from verifiers.places import read_rule
@@ -49,7 +50,8 @@ class Number:
         "reference": "The right number, as text or number; without it nothing is proven.",
         "tolerance": "Largest allowed difference, in the unit of the answer. Default 0: exact.",
         "percent": "What `15%` is: `drop` (default): 15. `ratio`: 0.15. `keep`: only `15%`.",
-        "units": "`drop` (default): `18 cm` is 18. `keep`: the unit must be the same.",
+        "units": "`drop` (default): `18 cm` is 18. `keep`: the unit must be the same. "
+        "`convert`: `0.18 m` is the same.",
         "extract": "The rule that finds the answer. Default: `auto`, all of them in their order.",
     }
 
@@ -61,7 +63,7 @@ class Number:
             kind="number",
             rule=read_rule(options.get("extract", "auto"), known_rules("number")),
             percent=choose(options, "percent", ("drop", "ratio", "keep")),
-            units=choose(options, "units", ("drop", "keep")),
+            units=choose(options, "units", ("drop", "keep", "convert")),
         )
         if options.get("reference") is None:
             if "tolerance" in options:
@@ -69,11 +71,11 @@ class Number:
             return Prepared(payload=None, contract=contract)
         rules = (contract.percent, contract.units)
         reference, unit = read_measure(options["reference"], "reference", *rules)
-        tolerance, _ = read_measure(options.get("tolerance", 0), "tolerance", *rules)
-        not_negative(tolerance)
-        return Prepared(
-            payload=Wanted(reference, unit, tolerance), contract=contract, decisive=True
-        )
+        if contract.units == "convert" and not unit:
+            raise BadCheck("a reference to convert has a unit, e.g. `18 cm`", param="reference")
+        tolerance = _read_tolerance(options, contract, unit)
+        wanted = Wanted(reference, unit, tolerance)
+        return Prepared(payload=wanted, contract=contract, decisive=True)
 
     def verify(self, prepared: Prepared, candidate: Candidate, answer: Answer) -> Finding:
         if answer.key is None:
@@ -96,3 +98,18 @@ class Number:
             return ()
         wrong = number_key(wanted.reference + wanted.tolerance + 1)
         return (Candidate(text=f"Answer: {wrong}"), Candidate(text=f"\\boxed{{{wrong}}}"))
+
+
+def _read_tolerance(options: Mapping[str, Any], contract: AnswerContract, unit: str) -> Fraction:
+    """In the unit of the answer; one that is converted has a unit of its own."""
+    given = options.get("tolerance", 0)
+    if contract.units != "convert":
+        tolerance, _ = read_measure(given, "tolerance", contract.percent, contract.units)
+        return not_negative(tolerance)
+    tolerance, own = read_measure(given, "tolerance", units="convert", convert=difference_to_base)
+    if tolerance and own != unit:
+        raise BadCheck(
+            f"a tolerance has a unit like that of the reference, here one of {unit}",
+            param="tolerance",
+        )
+    return not_negative(tolerance)

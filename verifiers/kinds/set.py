@@ -1,7 +1,8 @@
 """`set`: the answer is these items, in any order and each once.
 
 With a reference a pass is proof. Numbers are compared by value, formulas by their form, the rest as
-short texts. Without a reference it only says what to vote on.
+short texts. Without a reference it only says what to vote on. A pass needs all of them; with
+`partial` what is right of a wrong answer still earns a score.
 """
 
 from __future__ import annotations
@@ -20,9 +21,8 @@ from verifiers.base import (
     Role,
     register,
 )
-from verifiers.by_key import compare_key
 from verifiers.extract import known_rules
-from verifiers.items import read_items_reference, read_separator
+from verifiers.items import compare_items, prepare_items, read_separator
 from verifiers.places import read_rule
 
 
@@ -34,6 +34,7 @@ class Set:
     isolation: ClassVar[Isolation] = "inline"
     options: ClassVar[Mapping[str, str]] = {
         "reference": "The right items, a list or a text; without it nothing is proven.",
+        "partial": "`true`: a wrong answer earns the F1 of its items. Default: nothing.",
         "separator": "What stands between items, e.g. `;` or `newline`. Default: found out.",
         "extract": "The rule that finds the answer. Default: `auto`, all of them in their order.",
     }
@@ -48,10 +49,10 @@ class Set:
             dedup=True,
             separator=read_separator(options),
         )
-        return read_items_reference(options.get("reference"), contract)
+        return prepare_items(options, contract)
 
     def verify(self, prepared: Prepared, candidate: Candidate, answer: Answer) -> Finding:
-        return compare_key(prepared.payload, answer)
+        return compare_items(prepared, answer)
 
     def canaries(self, prepared: Prepared) -> Sequence[Candidate]:
         """Two answers are none."""
