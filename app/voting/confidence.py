@@ -3,9 +3,8 @@
 Agreement is not correctness: three of three were right 97 % of the time on one recorded route and
 81 % on another. So a vote is scored by what agreement means elsewhere (`app.voting.prior`), and
 each route and policy fits offset and steepness of that score on its own labels:
-σ(A + B·score), A ~ N(0, 1), B ~ N(1, ½²), the maximum a posteriori. What unanimity is worth differs
-most between routes, so the labels also choose whether it adds to the score. Before a route has
-`MIN_LABELS` labels there is no number at all.
+σ(A + B·score). What unanimity is worth differs most between routes, so the labels also choose
+whether it adds to the score. Before a route has `MIN_LABELS` labels there is no number at all.
 
 A proven answer is not judged by votes: its confidence is how often proven answers of the route were
 right when somebody looked, Beta(½, ½) before the first look (Jeffreys).
@@ -20,6 +19,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from app.group import Group
+from app.voting.logistic import Cell, fit_line, sigmoid
 from app.voting.prior import INTERCEPT, SLOPES
 from app.voting.tally import can_vote, is_proven
 
@@ -29,6 +29,8 @@ MAX_DISTINCT = 8
 """More different answers than this say nothing new."""
 MIN_STEEPNESS = 0.1
 """Better evidence is never worth less, whatever a route's labels say."""
+WINDOW = 500
+"""Labels that a promise about errors rests on: the newest."""
 UNANIMITY = (0.0, 1.0)
 """What a unanimous vote may add to its score, in logits. A route's labels choose; so whatever they
 say, answers are ranked in one of two orders that were fixed before (see `app.voting.guarantee`)."""
@@ -89,8 +91,10 @@ class Calibration:
     proven: int
     """Labels of proven answers."""
     proven_right: int
+    ladder: tuple[Cell, ...]
+    """The last `WINDOW` labels of answers without proof, highest rank first."""
     outcomes: tuple[Outcome, ...]
-    """The labels, in the order of their traces."""
+    """All of this, oldest first."""
 
     @property
     def labels(self) -> int:
@@ -98,7 +102,7 @@ class Calibration:
 
     def probability(self, ranked: float) -> float:
         """P(correct) at this `rank`."""
-        return _sigmoid(self.a + self.b * ranked)
+        return sigmoid(self.a + self.b * ranked)
 
     def to_state(self) -> dict[str, Any]:
         """As JSON: the labels only, because everything else follows from them."""
@@ -204,90 +208,30 @@ def calibrate(outcomes: Sequence[Outcome], *, route: str, policy: str) -> Calibr
     """The calibration that these labels give. Always the same for the same labels."""
     proofs = [outcome for outcome in outcomes if outcome.evidence.proven]
     votes = [outcome for outcome in outcomes if not outcome.evidence.proven]
-    unanimity, a, b = max(
-        ((extra, *_fit(_cells(votes, extra))) for extra in UNANIMITY),
-        key=lambda fitted: _log_posterior(_cells(votes, fitted[0]), *fitted[1:]),
-    )
+    lines = {
+        extra: fit_line(_cells(votes, extra), min_steepness=MIN_STEEPNESS) for extra in UNANIMITY
+    }
+    unanimity = max(lines, key=lambda extra: lines[extra].log_posterior)
     voted = sum(outcome.evidence.a > 0 for outcome in votes)
     return Calibration(
         route=route,
         policy=policy,
-        a=a,
-        b=b,
+        a=lines[unanimity].a,
+        b=lines[unanimity].b,
         unanimity=unanimity,
         voted=voted,
         silent=len(votes) - voted,
         proven=len(proofs),
         proven_right=sum(outcome.right for outcome in proofs),
+        ladder=tuple(reversed(_cells(votes[-WINDOW:], unanimity))),
         outcomes=tuple(outcomes),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Cell:
-    """Labels of equal rank."""
-
-    s: float
-    right: int
-    total: int
-
-
-_B_PRECISION = 4.0
-"""1 / ½²."""
-
-
-def _cells(outcomes: Sequence[Outcome], unanimity: float) -> list[_Cell]:
+def _cells(outcomes: Sequence[Outcome], unanimity: float) -> list[Cell]:
     totals, rights = Counter[float](), Counter[float]()
     for outcome in outcomes:
         s = rank(outcome.evidence, unanimity)
         totals[s] += 1
         rights[s] += outcome.right
-    return [_Cell(s, rights[s], total) for s, total in sorted(totals.items())]
-
-
-def _fit(cells: Sequence[_Cell]) -> tuple[float, float]:
-    """Offset and steepness, by Newton's method with halved steps: the posterior is concave."""
-    a, b = _newton(cells, 0.0, 1.0, moves_b=True)
-    if b < MIN_STEEPNESS:
-        a, b = _newton(cells, a, MIN_STEEPNESS, moves_b=False)
-    return a, b
-
-
-def _newton(cells: Sequence[_Cell], a: float, b: float, *, moves_b: bool) -> tuple[float, float]:
-    for _ in range(50):
-        grad_a, grad_b = -a, -_B_PRECISION * (b - 1)
-        aa, ab, bb = 1.0, 0.0, _B_PRECISION
-        for cell in cells:
-            p = _sigmoid(a + b * cell.s)
-            miss, weight = cell.right - cell.total * p, cell.total * p * (1 - p)
-            grad_a, grad_b = grad_a + miss, grad_b + miss * cell.s
-            aa, ab, bb = aa + weight, ab + weight * cell.s, bb + weight * cell.s**2
-        if moves_b:
-            det = aa * bb - ab * ab
-            step_a, step_b = (bb * grad_a - ab * grad_b) / det, (aa * grad_b - ab * grad_a) / det
-        else:
-            step_a, step_b = grad_a / aa, 0.0
-        here, size = _log_posterior(cells, a, b), 1.0
-        while size > 1e-6 and _log_posterior(cells, a + size * step_a, b + size * step_b) < here:
-            size /= 2
-        a, b = a + size * step_a, b + size * step_b
-        if abs(size * step_a) + abs(size * step_b) < 1e-9:
-            break
-    return a, b
-
-
-def _log_posterior(cells: Sequence[_Cell], a: float, b: float) -> float:
-    likely = -(a * a + _B_PRECISION * (b - 1) ** 2) / 2
-    for cell in cells:
-        z = a + b * cell.s
-        # ln σ(z) and ln(1 − σ(z)) in a form that does not overflow.
-        softplus = max(z, 0.0) + math.log1p(math.exp(-abs(z)))
-        likely += cell.right * z - cell.total * softplus
-    return likely
-
-
-def _sigmoid(z: float) -> float:
-    if z >= 0:
-        return 1 / (1 + math.exp(-z))
-    grown = math.exp(z)
-    return grown / (1 + grown)
+    return [Cell(s, rights[s], total) for s, total in sorted(totals.items())]
