@@ -330,8 +330,12 @@ def _merge(into: dict[str, Any], over: Mapping[str, Any]) -> None:
 
 
 def _explain(invalid: ValidationError) -> str:
-    """The first fault as `key: what is wrong`, with the nearest known key for an unknown one."""
-    fault = invalid.errors(include_url=False)[0]
+    """The first fault as `key: what is wrong`, with the nearest known key for an unknown one.
+
+    A key that is unknown goes first: it may be why another is missing.
+    """
+    faults = invalid.errors(include_url=False)
+    fault = next((each for each in faults if each["type"] == "extra_forbidden"), faults[0])
     path = _path(fault["loc"])
     if fault["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(fault["loc"][-1]), _known_keys(fault["loc"][:-1]), n=1)

@@ -23,7 +23,9 @@ from app.metrics import REGISTRY
 from app.settings import (
     ENV_PREFIX,
     EngineSettings,
+    MatchSettings,
     PoolSettings,
+    RouteSettings,
     Settings,
     VerifierSettings,
 )
@@ -39,6 +41,9 @@ def settings_tables() -> str:
         model = field.annotation
         if name == "engines":
             parts.append(section("engines.main", EngineSettings))
+        elif name == "routes":
+            parts.append(section("routes", RouteSettings, many=True))
+            parts.append(section("routes.match", MatchSettings, many=True))
         elif isinstance(model, type) and issubclass(model, BaseModel):
             parts.append(section(name, model))
             if model is VerifierSettings:
@@ -51,13 +56,16 @@ def settings_tables() -> str:
 HEAD = "| key | values | default | meaning | environment |\n|---|---|---|---|---|"
 
 
-def section(name: str, model: type[BaseModel]) -> str:
-    rows = [row(f"{name}.", key, field) for key, field in model.model_fields.items()]
-    return "\n".join([f"### [{name}]\n", HEAD, *rows, ""])
+def section(name: str, model: type[BaseModel], *, many: bool = False) -> str:
+    """`many`: a list of tables, which the environment has only as a whole."""
+    whole = name.partition(".")[0].upper() if many else ""
+    rows = [row(f"{name}.", key, field, whole) for key, field in model.model_fields.items()]
+    title = f"[[{name}]]" if many and "." not in name else f"[{name}]"
+    return "\n".join([f"### {title}\n", HEAD, *rows, ""])
 
 
-def row(prefix: str, key: str, field: FieldInfo) -> str:
-    environment = ENV_PREFIX + f"{prefix}{key}".replace(".", "__").upper()
+def row(prefix: str, key: str, field: FieldInfo, whole: str = "") -> str:
+    environment = ENV_PREFIX + (whole or f"{prefix}{key}".replace(".", "__").upper())
     cells = (
         f"`{key}`",
         values_of(field),
@@ -88,6 +96,8 @@ def type_name(annotation: Any) -> str:
         return f"list of {type_name(arguments[0])}"
     if origin is dict:
         return "table"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "table"
     names = {str: "text", int: "integer", float: "number", bool: "true · false", Path: "path"}
     return names[annotation]
 
@@ -95,7 +105,13 @@ def type_name(annotation: Any) -> str:
 def default_of(field: FieldInfo) -> str:
     if field.default_factory is not None and field.annotation is Path:
         return "see meaning"
+    if field.is_required():
+        return "required"
     value = field.get_default(call_default_factory=True, validated_data={})
+    if value is None:
+        return "not set"
+    if isinstance(value, BaseModel):
+        value = value.model_dump(exclude_defaults=True)
     return f"`{json.dumps(value, ensure_ascii=False)}`"
 
 

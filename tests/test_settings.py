@@ -132,3 +132,84 @@ def test_shown_settings_hold_no_secret():
 
     assert not {"pw1", "pw2", "pw3"} & set(text.replace('"', ":").replace("@", ":").split(":"))
     assert 'api_key = "env:K"' in text
+
+
+ROUTES = """
+[aliases]
+auto = "main"
+big = "main"
+[[routes]]
+name = "sums"
+match = { alias = "auto", metadata = { team = "a b" }, regex = "[0-9]" }
+verifiers = [{ use = "number", reference = 42 }, { use = "steps" }]
+rule = "two_kinds"
+max_error = 0.05
+fallback = "big"
+[[routes]]
+name = "rest"
+"""
+
+
+def test_routes_are_read_in_their_order(write):
+    first, second = settings(write(ROUTES)).routes
+
+    assert (first.name, first.rule, first.fallback, first.max_error) == (
+        "sums",
+        "two_kinds",
+        "big",
+        0.05,
+    )
+    assert first.match.metadata == {"team": "a b"}
+    assert (second.name, second.match.regex, second.effort) == ("rest", "", None)
+
+
+def test_routes_of_the_environment_are_a_json_list():
+    found = settings(environ={"VERIVOTE__ROUTES": '[{"name": "all", "effort": "low"}]'})
+
+    assert [(route.name, route.effort) for route in found.routes] == [("all", "low")]
+
+
+def test_shown_routes_can_be_used_as_a_file(write):
+    pools = '[verifiers.pools.p]\nverifiers = [{ use = "steps" }]\n'
+    before = settings(write(ROUTES + pools))
+
+    text = to_toml(redact(before))
+
+    assert Settings.model_validate(tomllib.loads(text)) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('nam = "b"', "unknown key 'routes[1].nam'; did you mean 'name'?"),
+        ('name = "b"\nmacth = {}', "unknown key 'routes[1].macth'; did you mean 'match'?"),
+        ('name = "b"\nmatch = { rgx = "" }', "unknown key 'routes[1].match.rgx'"),
+        ("effort = 'low'", "routes[1].name: Field required"),
+        ('name = "B c"', "routes[1].name: "),
+        ('name = "default"', "routes[1].name: 'default' is the name of requests that match no"),
+        ('name = "a"', "routes[1].name 'a' is that of routes[0]"),
+        ('name = "b"\nfallback = "bigg"', "routes[1].fallback names alias 'bigg'; did you mean"),
+        ('name = "b"\nfallback = "*"', "routes[1].fallback names alias '*'"),
+        ('name = "b"\nmatch = { alias = "atuo" }', "routes[1].match.alias names alias 'atuo'"),
+        ('name = "b"\nmatch = { system_sha256 = "ab" }', "routes[1].match.system_sha256: "),
+        ('name = "b"\nmatch = { metadata = { a = 1 } }', "routes[1].match.metadata.a: "),
+        ('name = "b"\nrule = "majority"', "routes[1].rule: "),
+        ('name = "b"\nmax_error = 5', "routes[1].max_error: "),
+        ('name = "b"\nverifiers = ["number"]', "routes[1].verifiers[0]: "),
+        ('name = "b"\nverifiers = [{ us = "number" }]', "routes[1].verifiers: must be a list like"),
+        ('name = "b"\nreuse = "fuzzy"', "routes[1].reuse: "),
+    ],
+)
+def test_a_fault_in_a_route_names_its_place(write, text, message):
+    start = '[aliases]\nauto = "main"\nbig = "main"\n[[routes]]\nname = "a"\n[[routes]]\n'
+
+    with pytest.raises(ConfigError) as caught:
+        settings(write(start + text))
+
+    assert message in caught.value.message
+
+
+def test_any_alias_may_be_matched_where_a_wildcard_lets_any_be_asked_for(write):
+    text = '[[routes]]\nname = "a"\nmatch = { alias = "gpt-x" }\n'
+
+    assert settings(write(text)).routes[0].match.alias == "gpt-x"

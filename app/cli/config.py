@@ -27,13 +27,17 @@ def check(
     config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False
 ) -> None:
     """Say whether file and environment make valid settings; the first fault by its key."""
+    from app.main import check_settings  # loads the whole gateway, which the others do not need
+
     settings = settings_from(config, data)
-    engines = sorted(settings.engines)
+    check_settings(settings)
+    engines, routes = sorted(settings.engines), [route.name for route in settings.routes]
     if as_json:
-        typer.echo(json.dumps({"valid": True, "engines": engines}))
+        typer.echo(json.dumps({"valid": True, "engines": engines, "routes": routes}))
     else:
         named = ", ".join(engines) or "none named: serve takes --upstream or --embedded"
-        typer.echo(f"valid; engines: {named}")
+        also = f"; routes: {', '.join(routes)}" if routes else ""
+        typer.echo(f"valid; engines: {named}{also}")
 
 
 @cli.command()
@@ -61,20 +65,38 @@ def redact(settings: Settings) -> dict[str, Any]:
     return shown
 
 
-def to_toml(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> str:
-    """TOML of nested mappings whose leaves are strings, numbers, booleans and lists of these."""
-    lines = [
-        f"{_key(key)} = {json.dumps(value, ensure_ascii=False)}"
+def to_toml(values: Mapping[str, Any], path: tuple[str, ...] = (), *, item: bool = False) -> str:
+    """TOML of nested JSON values; null is left out, because TOML has none.
+
+    `item`: the values are those of one table of an array, `[[path]]`.
+    """
+    text = "".join(
+        f"{_key(key)} = {_value(value)}\n"
         for key, value in values.items()
-        if not isinstance(value, Mapping)
-    ]
-    text = "\n".join(lines) + "\n" if lines else ""
-    if text and path:
-        text = f"[{'.'.join(_key(part) for part in path)}]\n{text}\n"
+        if value is not None and not isinstance(value, Mapping) and not _is_tables(value)
+    )
+    if item or (text and path):
+        name = ".".join(_key(part) for part in path)
+        text = f"{f'[[{name}]]' if item else f'[{name}]'}\n{text}\n"
     for key, value in values.items():
         if isinstance(value, Mapping):
             text += to_toml(value, (*path, key))
+        elif _is_tables(value):
+            text += "".join(to_toml(each, (*path, key), item=True) for each in value)
     return text
+
+
+def _is_tables(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(v, Mapping) for v in value)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        pairs = (f"{_key(k)} = {_value(v)}" for k, v in value.items() if v is not None)
+        return "{ " + ", ".join(pairs) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(_value(v) for v in value if v is not None) + "]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _key(name: str) -> str:

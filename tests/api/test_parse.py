@@ -151,6 +151,23 @@ def test_the_body_goes_over_the_header_over_the_suffix_over_the_effort() -> None
     assert _mode_and_n(parse(reasoning_effort="minimal")) == ("off", None)
 
 
+def test_the_stop_rule_is_an_option_and_else_that_of_the_settings() -> None:
+    header = {"x-verivote-verify": '{"rule": "esc"}'}
+    settings = Settings(defaults={"rule": "adaptive"})
+
+    assert parse(header, verify={"rule": "fixed"}).options.rule == "fixed"
+    assert parse(header).options.rule == "esc"
+    assert parse(settings=settings).options.rule == "adaptive"
+
+
+def test_what_the_request_set_itself_is_known_so_that_its_route_leaves_it() -> None:
+    header = {"x-verivote-verify": '{"rule": "esc", "on_unverified": "hold"}'}
+    task = parse(header, model="auto:fast", verify={"n": 3}, reasoning_effort="low")
+
+    assert task.options.asked == ("effort", "mode", "n", "on_unverified", "rule")
+    assert parse(reasoning_effort="none", verify={"effort": None}).options.asked == ()
+
+
 def _mode_and_n(task: Task) -> tuple[str, int | None]:
     return task.options.mode, task.options.n
 

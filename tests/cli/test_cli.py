@@ -67,7 +67,22 @@ def test_config_check_says_what_is_wrong_in_one_line(tmp_path):
 def test_config_check_of_valid_settings_names_the_engines(tmp_path):
     done = verivote("config", "check", "--json", VERIVOTE__ENGINES__MAIN__KIND="embedded")
 
-    assert json.loads(done.stdout) == {"valid": True, "engines": ["main"]}
+    assert json.loads(done.stdout) == {"valid": True, "engines": ["main"], "routes": []}
+
+
+def test_config_check_looks_into_routes_too(tmp_path):
+    file = tmp_path / "verivote.toml"
+    for route, said in (
+        ('match = { regex = "(" }', "routes[0].match.regex is not an RE2 pattern"),
+        ('verifiers = [{ use = "nubmer" }]', "routes[0].verifiers[0].use: unknown verifier"),
+        ('fallback = "big"', "routes[0].fallback names alias 'big'"),
+    ):
+        file.write_text(f'[[routes]]\nname = "a"\n{route}\n', encoding="utf-8")
+
+        done = verivote("config", "check", "--config", str(file))
+
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert said in done.stderr
 
 
 def test_config_show_prints_what_is_in_force(tmp_path):
