@@ -1,7 +1,7 @@
 """How alike two prompts are, from small sketches of them.
 
-A prompt is its words, numbers and signs in order. Two prompts are near-duplicates when they are the
-same bag of these ("3 + 5" and "5 + 3"), or share nine tenths of their runs of three words (Jaccard).
+A prompt is its words, numbers and signs in order. Two prompts are near-duplicates when they are
+the same bag of these ("3 + 5" and "5 + 3"), or share four fifths of their runs of three words.
 Numbers count like words: a short question with another number in it is another question, a long one
 with one number changed is not. Runs are kept as a bottom-k sketch, exact up to `RUNS` of them;
 MinHash bands find which sketches are worth comparing. Every hash is the same in every process.
@@ -18,10 +18,10 @@ from dataclasses import dataclass
 RUN = 3
 RUNS = 128
 """Runs kept; of a longer prompt those with the smallest hashes, an even sample."""
-NEAR = 0.9
+NEAR = 0.8
 """Jaccard at or above which two prompts are near-duplicates."""
-BANDS, ROWS = 6, 6
-"""Prompts as alike as `NEAR` share a band with probability .99, half as alike ones with .09."""
+BANDS, ROWS = 8, 4
+"""Prompts as alike as `NEAR` share a band with probability .985, half as alike ones with .4."""
 
 _TOKEN = re.compile(
     # Scripts without spaces are read character by character.

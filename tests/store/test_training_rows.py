@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from app.group import CacheRecord, Group
+from app.group import CacheRecord, Group, Origin
 from app.store.rows import to_rows
-from app.store.sides import split_of
+from app.store.sides import Side, split_of
 from app.store.training_rows import hash_prompt, to_training_rows
 from tests import strategies
-from tests.store.groups import make_group, make_scored
+from tests.store.groups import make_group, make_plan, make_scored
+from verifiers.base import Status
 
 
 def test_a_row_has_all_that_training_reads() -> None:
@@ -108,3 +109,74 @@ def test_a_trainable_row_is_complete(group: Group) -> None:
             assert group.task.store is not False
         else:
             assert row["not_trainable"]
+
+
+def test_a_row_says_how_and_by_whom_it_was_drawn() -> None:
+    origin = Origin(server_version="vllm 0.33.0", tokenizer_digest="t1", chat_template_digest="c1")
+    group = make_group()
+    group = replace(group, calls=(replace(group.calls[0], origin=origin),))
+    row = to_training_rows(group)[0]
+
+    law = ("top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty")
+    assert [row[key] for key in law] == [1.0, 0, 0.0, 1.0, 0.0]
+    assert row["logprobs_mode"] == "processed"
+    assert (row["server_version"], row["tokenizer_digest"]) == ("vllm 0.33.0", "t1")
+    assert row["base_model_digest"] is None
+    assert (row["prompt_tokens"], row["completion_tokens"], row["finished_ms"]) == (12, 4, 80.0)
+
+
+def test_what_the_server_chose_itself_is_not_made_up() -> None:
+    free = make_scored(0, "42", trainable=False, not_trainable="server_defaults")
+    group = replace(make_group(plan={"top_p": None}), scored=(free,), calls=())
+    row = to_training_rows(group)[0]
+
+    keys = ("top_p", "top_k", "logprobs_mode", "server_version", "prompt_token_ids")
+    assert [row[key] for key in keys] == [None] * 5
+
+
+def test_a_sample_of_a_stage_that_was_given_up_keeps_its_policy_and_its_prompt() -> None:
+    first = make_group(plan={"policy": "small"})
+    group = first.next_stage(make_plan(policy="large")).with_scored(
+        make_scored(3, "42", stage=1, call=1)
+    )
+    call = replace(group.calls[0], index=1, prompt_token_ids=(9, 9))
+    rows = to_training_rows(group.with_calls(call))
+
+    assert [row["policy"] for row in rows] == ["small"] * 3 + ["large"]
+    assert [row["prompt_token_ids"] for row in rows] == [(1, 2, 3)] * 3 + [(9, 9)]
+    assert [row["policy"] for row in to_rows(group).samples] == ["small"] * 3 + ["large"]
+
+
+def test_a_hidden_verifier_beside_an_open_one_has_no_part_in_the_reward() -> None:
+    scored = make_scored(0, "42")
+    audit = replace(scored.verdicts[0], verifier="steps", hidden=True, score=0.25)
+    judged = replace(scored, verdicts=(*scored.verdicts, audit), reward=0.625)
+    row = to_training_rows(replace(make_group(), scored=(judged,)))[0]
+
+    assert (row["reward"], row["hidden_score"]) == (1.0, 0.25)
+    assert [v["hidden"] for v in row["verdicts"]] == [False, True]
+
+
+def test_where_only_hidden_verifiers_grade_the_reward_is_theirs() -> None:
+    scored = make_scored(0, "42")
+    alone = replace(scored, verdicts=(replace(scored.verdicts[0], hidden=True),))
+    row = to_training_rows(replace(make_group(), scored=(alone,)))[0]
+
+    assert (row["reward"], row["hidden_score"]) == (1.0, None)
+
+
+def test_a_hidden_policy_still_makes_a_reward_zero() -> None:
+    scored = make_scored(0, "42")
+    graded = scored.verdicts[0]
+    refused = replace(graded, role="policy", hidden=True, status=Status.FAIL, score=0.0)
+    audit = replace(graded, hidden=True)
+    judged = replace(scored, verdicts=(graded, refused, audit), reward=0.0)
+    row = to_training_rows(replace(make_group(), scored=(judged,)))[0]
+
+    assert (row["reward"], row["hidden_score"]) == (0.0, 1.0)
+
+
+def test_a_row_takes_the_side_that_was_settled() -> None:
+    row = to_training_rows(make_group(), Side("f00d", "gate"))[0]
+
+    assert (row["cluster"], row["split"]) == ("f00d", "gate")
