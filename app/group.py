@@ -341,6 +341,8 @@ class Decision:
     """Calibrated P(correct); None where the route has no calibration."""
     abstained: bool = False
     """True when the confidence is below what the route's `max_error` asks for."""
+    threshold: float | None = None
+    """The confidence that it asks for; None where nothing is asked, or nothing would be enough."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

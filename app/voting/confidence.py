@@ -70,6 +70,8 @@ class Outcome:
     evidence: Evidence
     right: bool
     trace_id: str = ""
+    said: float | None = None
+    """The confidence that it was served with; None when it had none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,25 +112,23 @@ class Calibration:
             "route": self.route,
             "policy": self.policy,
             "outcomes": [
-                {"trace_id": o.trace_id, "right": o.right, **asdict(o.evidence)}
-                for o in self.outcomes
+                {
+                    "trace_id": outcome.trace_id,
+                    "right": outcome.right,
+                    "said": outcome.said,
+                    "evidence": asdict(outcome.evidence),
+                }
+                for outcome in self.outcomes
             ],
         }
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Calibration:
         """Raises KeyError, TypeError or ValueError when the state is not of this form."""
-        outcomes = []
-        for row in state["outcomes"]:
-            fields = {name: value for name, value in row.items() if name not in _OF_OUTCOME}
-            evidence = Evidence(**fields)
-            outcomes.append(
-                Outcome(evidence=evidence, right=row["right"], trace_id=row["trace_id"])
-            )
+        outcomes = [
+            Outcome(**{**row, "evidence": Evidence(**row["evidence"])}) for row in state["outcomes"]
+        ]
         return calibrate(outcomes, route=state["route"], policy=state["policy"])
-
-
-_OF_OUTCOME = ("trace_id", "right")
 
 
 def evidence_of(group: Group) -> Evidence:
