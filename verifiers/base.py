@@ -245,6 +245,37 @@ class Ask(Protocol):
     ) -> str: ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """One question about a material, answered by one word of several."""
+
+    id: str
+    text: str
+    words: Mapping[str, str]
+    """What may be answered, each with what it means; in the order in which it is offered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """What a model answered to a question, read off its next token."""
+
+    word: str
+    confidence: float
+    """Probability of the word among all tokens, 0..1; not calibrated."""
+
+
+@runtime_checkable
+class Decides(Protocol):
+    """An `Ask` that may be able to have questions answered without any text being written."""
+
+    async def decide(
+        self, material: str, questions: Sequence[Question]
+    ) -> Sequence[Decided] | None:
+        """An answer to every question, in order. None: ask in words; the server cannot do it, or
+        declined. May raise anything."""
+        ...
+
+
 class RemoteVerifier(Protocol):
     """What a built-in verifier with isolation `remote` has beside the rest of the contract."""
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable
 
-from app.engines.asking import ask_model
+from app.engines.asking import Asking
 from app.engines.base import Capabilities, DeltaSink, EngineModel
 from app.engines.drawing import OpenAIDrawing
 from app.engines.limits import InflightSamples
@@ -39,6 +38,7 @@ class OpenAIEngine:
         self._upstream = Upstream(settings, name, rng=rng)
         self._probe = Probe(self._upstream)
         self._inflight = InflightSamples(settings.max_inflight)
+        self.ask = Asking(self._upstream, self._probe, self._inflight)
 
     async def start(self) -> None:
         """Nothing to do: the server is asked on first use, so it may come up later."""
@@ -77,22 +77,6 @@ class OpenAIEngine:
         """The model that is asked when the plan names none."""
         facts = await self._probe.facts()
         return facts.model_for(alias, self._upstream.settings.model)
-
-    async def ask(
-        self,
-        messages: Sequence[Mapping[str, str]],
-        *,
-        schema: Mapping[str, Any],
-        max_tokens: int,
-    ) -> str:
-        return await ask_model(
-            self._upstream,
-            self._probe,
-            self._inflight,
-            messages,
-            schema=schema,
-            max_tokens=max_tokens,
-        )
 
     async def is_up(self) -> bool:
         """A server without a model list still counts: it answered."""

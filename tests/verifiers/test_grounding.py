@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import pytest
 
 from tests.parts import ROOT
-from verifiers.base import AnswerContract, BadCheck, Candidate, Check, VerifierSpec
+from verifiers.base import AnswerContract, BadCheck, Candidate, Check, Decided, VerifierSpec
 from verifiers.run import Runner
 
 LINES = (ROOT / "tests/cases/grounding.jsonl").read_text(encoding="utf-8").splitlines()
@@ -82,6 +83,52 @@ async def test_a_judge_may_take_support_away(words, status, reason):
     _, verdict = await judge(text, ask=says(*words), notes=NOTES, judge=True)
 
     assert (verdict.status, verdict.reason) == (status, reason)
+
+
+async def test_a_verdict_goes_with_its_claim_in_whatever_order_they_come():
+    async def ask(messages, *, schema, max_tokens):
+        said = [("c2", "contradicted"), ("c1", "supported")]
+        return json.dumps({"claims": [{"id": i, "reasons": "r", "verdict": w} for i, w in said]})
+
+    text = "Shipping is free. Refunds take 5 days."
+
+    _, verdict = await judge(text, ask=ask, notes=NOTES, judge=True)
+
+    assert [fault["claim"] for fault in verdict.evidence["faults"]] == ["Refunds take 5 days."]
+
+
+class Labels:
+    """A model whose answers are read off its labels."""
+
+    def __init__(self, words: Sequence[str], confidence: float = 0.9) -> None:
+        self.words, self.confidence = words, confidence
+
+    async def __call__(self, messages, *, schema, max_tokens):
+        return await says(*["contradicted"] * 2)(messages, schema=schema, max_tokens=max_tokens)
+
+    async def decide(self, material, questions):
+        assert "Refunds take 5 days." in material
+        return [Decided(word=word, confidence=self.confidence) for word in self.words]
+
+
+@pytest.mark.parametrize(
+    ("model", "status"),
+    [
+        (Labels(["supported", "supported"]), "pass"),
+        (Labels(["supported", "not_supported"]), "fail"),
+        (Labels(["supported", "supported"], confidence=0.4), "fail"),
+        (Labels(["supported", "supported"], confidence=float("nan")), "fail"),
+        (Labels(["supported", "perhaps"]), "fail"),
+        (Labels(["supported"]), "fail"),
+    ],
+)
+async def test_claims_are_judged_by_labels_only_where_every_one_is_sure(model, status):
+    """Otherwise in words; here those say the contrary."""
+    text = "Shipping is free. Refunds take 5 days."
+
+    _, verdict = await judge(text, ask=model, notes=NOTES, judge=True)
+
+    assert verdict.status == status
 
 
 async def test_a_judge_cannot_give_support_that_the_words_deny():
