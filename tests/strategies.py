@@ -262,6 +262,7 @@ decisions = st.builds(
     stop_reason=texts,
     confidence=scores,
     abstained=st.booleans(),
+    threshold=scores,
 )
 stages = st.builds(Stage, plan=plans, tally=tallies, decision=decisions)
 spans = st.builds(
