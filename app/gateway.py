@@ -11,16 +11,17 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from app import __version__
-from app.cache.base import Cache, CacheEntry
-from app.cache.entry import group_from_entry, may_be_cached, to_cache_entry
-from app.cache.key import cache_key
+from app.cache.base import Cache, CacheEntry, WaitedTooLong
+from app.cache.entry import group_from_entry
+from app.cache.near import NearIndex
 from app.engines.base import DeltaSink, Engine
 from app.errors import EngineError, Overloaded, RequestError, StoreError, VerivoteError
 from app.group import Draw, Failure, Group, Plan, Sample, Scored, Span, Task
 from app.metrics import observe
+from app.reuse import Visit, with_spans_before
 from app.routing.plan import fallback_plan, falls_short, make_plan, seed_of
 from app.routing.routes import CompiledRoute, MatchedRoute, match_route, with_route
 from app.scoring import (
@@ -66,6 +67,8 @@ class Rim:
     """Verifiers of which some look at each request."""
     routes: tuple[CompiledRoute, ...] = ()
     """The first that matches says how a request is answered."""
+    near: NearIndex = field(default_factory=NearIndex)
+    """Where routes may reuse answers to other wordings."""
     clock: Callable[[], float] = time.time
     """Unix time in seconds."""
 
@@ -151,28 +154,42 @@ async def answer(opened: Opened, rim: Rim, on_delta: DeltaSink | None = None) ->
     without an answer comes back with `error` set. When the caller is cancelled, every upstream
     call is closed and the group is logged before the cancellation goes on.
     """
-    task, plan = opened.task, opened.plan
-    if not (opened.panel.decisive and task.options.cache != "off"):
-        group = Group.open(task, plan).with_spans(*opened.spans)
-        return await _log(await _draw(group, opened, rim, on_delta), rim)
+    if opened.panel.decisive and opened.task.options.cache != "off":
+        return await _reuse_or_draw(opened, rim, on_delta)
+    group = Group.open(opened.task, opened.plan).with_spans(*opened.spans)
+    return await _log(await _draw(group, opened, rim, on_delta), rim)
 
-    begun_ms = _now_ms(task, rim)
-    key = cache_key(task, plan, extractor_version=EXTRACTOR_VERSION)
-    reads = task.options.cache in ("on", "read_only")
-    if reads and (entry := await rim.cache.get(key)):
-        return await _log(_hit(opened, entry, rim, coalesced=False), rim)
-    async with rim.cache.flight(key) as flight:
-        if reads and flight.entry:
-            return await _log(_hit(opened, flight.entry, rim, coalesced=True), rim)
-        looked = Span(name="cache", start_ms=begun_ms, end_ms=_now_ms(task, rim))
-        group = Group.open(task, plan).with_spans(*opened.spans, looked).with_cache_key(key)
-        group = await _log(await _draw(group, opened, rim, on_delta), rim)
-        if group.error is None:
-            entry = to_cache_entry(group, key, now=rim.clock())
-            flight.share(entry)
-            if may_be_cached(group):
-                await rim.cache.put(entry)
-    return group
+
+async def _reuse_or_draw(opened: Opened, rim: Rim, on_delta: DeltaSink | None) -> Group:
+    """From the cache, or of an equal request in flight, or drawn for all who wait for it."""
+    task, plan, begun_ms = opened.task, opened.plan, _now_ms(opened.task, rim)
+    visit = Visit.begin(task, plan, cache=rim.cache, near=rim.near, clock=rim.clock)
+    group = Group.open(task, plan).with_spans(*opened.spans).with_cache_key(visit.keys.exact)
+    try:
+        if (entry := await visit.find()) is not None:
+            return await _log(_hit(opened, entry, rim, coalesced=False), rim)
+        async with visit.flight(wait_s=_seconds_left(task, rim)) as flight:
+            if flight.entry is not None:
+                hit = _hit(opened, flight.entry, rim, coalesced=True)
+                return await _log(_noting(hit, visit), rim)
+            looked = Span(name="cache", start_ms=begun_ms, end_ms=_now_ms(task, rim))
+            group = _noting(group.with_spans(looked), visit)
+            checked = await visit.check_anew(
+                _scorer(task, plan, opened, rim), within_s=_seconds_left(task, rim) / 2
+            )
+            if checked is not None:
+                group = _finished(with_spans_before(checked, group.spans), task, rim)
+            else:
+                group = await _draw(group, opened, rim, on_delta)
+            group = await _log(group, rim)
+            await visit.keep(group, flight)
+            return group
+    except WaitedTooLong:
+        return await _log(_finished(group.with_error(_too_late(plan)), task, rim), rim)
+
+
+def _noting(group: Group, visit: Visit) -> Group:
+    return group.with_degraded("cache") if visit.away else group
 
 
 def _decided(group: Group, reason: str, rim: Rim) -> Group:
@@ -202,16 +219,10 @@ async def _draw_stage(group: Group, opened: Opened, rim: Rim, on_delta: DeltaSin
     """Rounds of sample, verify as each arrives, vote, stop; then decide."""
     task, plan = opened.task, group.plan
     engine = rim.engines[plan.engine]
-    scorer = Scorer(
-        task=task,
-        plan=plan,
-        panel=opened.panel,
-        runner=rim.runner,
-        now_ms=lambda: _now_ms(task, rim),
-    )
+    scorer = _scorer(task, plan, opened, rim)
     reason, failure = "", None
     try:
-        async with asyncio.timeout(_seconds_left(task, plan, rim)):
+        async with asyncio.timeout(_seconds_left(task, rim, plan)):
             while isinstance(step := next_step(group, seed=_round_seed(group)), Draw):
                 drawing = engine.draw(task, plan, step, on_delta if plan.live else None)
                 before, ended = len(group.scored), list[Sample]()
@@ -232,13 +243,7 @@ async def _draw_stage(group: Group, opened: Opened, rim: Rim, on_delta: DeltaSin
                     break
             reason = step.reason if isinstance(step, Stop) else "samples"
     except TimeoutError:
-        reason = "deadline"
-        failure = Failure(
-            code="deadline_exceeded",
-            message=f"No sample ended within {plan.deadline_ms} ms; raise verify.deadline_ms.",
-            status=504,
-            where="deadline",
-        )
+        reason, failure = "deadline", _too_late(plan)
     except (EngineError, Overloaded) as error:
         reason, failure = "engine", _failure_of(error)
     except asyncio.CancelledError:
@@ -246,8 +251,8 @@ async def _draw_stage(group: Group, opened: Opened, rim: Rim, on_delta: DeltaSin
         raise
     decided = _decided(group, reason, rim)
     if failure is not None:
-        usable = any(scored.sample.finish_reason is not None for scored in group.current)
-        decided = decided.with_degraded(reason) if usable else decided.with_error(failure)
+        nothing = decided.winner is None
+        decided = decided.with_error(failure) if nothing else decided.with_degraded(reason)
     return decided
 
 
@@ -258,7 +263,7 @@ async def _fall_back(first: Group, opened: Opened, rim: Rim, on_delta: DeltaSink
     begun_ms = _now_ms(task, rim)
     plan = fallback_plan(first, engine=engine)
     try:
-        async with asyncio.timeout(_seconds_left(task, plan, rim)):
+        async with asyncio.timeout(_seconds_left(task, rim, plan)):
             plan = replace(plan, policy=await rim.engines[engine].model_for(alias))
     except TimeoutError:
         return first.with_degraded("fallback")
@@ -320,6 +325,25 @@ def _finished(group: Group, task: Task, rim: Rim) -> Group:
     return stamped.finished(_now_ms(task, rim))
 
 
+def _scorer(task: Task, plan: Plan, opened: Opened, rim: Rim) -> Scorer:
+    return Scorer(
+        task=task,
+        plan=plan,
+        panel=opened.panel,
+        runner=rim.runner,
+        now_ms=lambda: _now_ms(task, rim),
+    )
+
+
+def _too_late(plan: Plan) -> Failure:
+    return Failure(
+        code="deadline_exceeded",
+        message=f"No sample ended within {plan.deadline_ms} ms; raise verify.deadline_ms.",
+        status=504,
+        where="deadline",
+    )
+
+
 def _failure_of(error: VerivoteError) -> Failure:
     return Failure(
         code=error.error_code, message=error.message, status=error.http_status, where="engine"
@@ -334,5 +358,7 @@ def _now_ms(task: Task, rim: Rim) -> float:
     return (rim.clock() - task.received_at) * 1000.0
 
 
-def _seconds_left(task: Task, plan: Plan, rim: Rim) -> float:
-    return max(0.0, plan.deadline_ms / 1000.0 - (rim.clock() - task.received_at))
+def _seconds_left(task: Task, rim: Rim, plan: Plan | None = None) -> float:
+    """Until the deadline of the plan, which may be a stage's, else of the task."""
+    deadline_ms = plan.deadline_ms if plan else task.options.deadline_ms
+    return max(0.0, deadline_ms / 1000.0 - (rim.clock() - task.received_at))

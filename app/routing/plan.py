@@ -70,13 +70,14 @@ def make_plan(
     if path == "off" or not countable:
         cap = 1
     cap = max(cap, task.choices)
-    first_round = MARGIN if path == "hard" else 1
     one_sample = cap == 1
     sent = task.parameters
     rule: RuleName = options.rule
     if rule == "two_kinds" and (why := no_programs or _no_program_for(task, contract, path, cap)):
         rule = "margin"
         reasons = (*reasons, Reason(feature="no_programs", value=why, contribution=0.0))
+    votes = MARGIN - 1 if rule == "two_kinds" else MARGIN  # a text and a program may be enough
+    first_round = votes if path == "hard" else 1
     fallback = route.fallback if route else ""
     return Plan(
         route=path,

@@ -19,11 +19,12 @@ from verifiers.compose import is_refuted
 def decide(group: Group, stop_reason: str, calibration: Calibration | None = None) -> Decision:
     """The decision on what the running stage drew.
 
-    `winner` is None only when no sample ended. `calibration`: that of the plan's route and policy;
-    without one nothing is known of the confidence, and a promise about errors cannot be kept.
+    `winner` is None only when no sample ended that can be served. `calibration`: that of the plan's
+    route and policy; without one nothing is known of the confidence, and a promise about errors
+    cannot be kept.
     """
     ranked = sorted(
-        (scored for scored in group.current if scored.sample.finish_reason is not None),
+        filter(_can_be_served, group.current),
         key=lambda scored: _rank(group, scored),
         reverse=True,
     )
@@ -52,6 +53,12 @@ def decide(group: Group, stop_reason: str, calibration: Calibration | None = Non
         abstained=abstained,
         threshold=needed,
     )
+
+
+def _can_be_served(scored: Scored) -> bool:
+    """It ended, and if it is a program, it printed something: what was written is never shown."""
+    sample = scored.sample
+    return sample.finish_reason is not None and (sample.kind == "text" or bool(sample.text))
 
 
 def _status(group: Group, winner: Scored) -> DecisionStatus:
