@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import ColumnElement, Subquery, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -74,32 +74,17 @@ class LearnedStates:
 
     async def latest(self, kind: LearnedKind) -> Mapping[str, Learned]:
         """The newest version of every route, by route."""
-        newest = (
-            select(learned.c.route, func.max(learned.c.version).label("version"))
-            .where(learned.c.kind == kind)
-            .group_by(learned.c.route)
-            .subquery()
-        )
-        query = (
-            select(learned)
-            .join(
-                newest,
-                (learned.c.route == newest.c.route) & (learned.c.version == newest.c.version),
-            )
-            .where(learned.c.kind == kind)
-        )
+        newest = _newest_of(kind)
+        query = select(learned).join(newest, _is(newest)).where(learned.c.kind == kind)
         found = await transact(self._engine, lambda c: c.execute(query))
         return {row["route"]: _learned(row) for row in found.mappings()}
 
-    async def newest(self, kind: LearnedKind) -> Mapping[str, int]:
-        """The newest version number of every route: cheap enough to ask often."""
-        query = (
-            select(learned.c.route, func.max(learned.c.version))
-            .where(learned.c.kind == kind)
-            .group_by(learned.c.route)
-        )
+    async def newest(self, kind: LearnedKind) -> Mapping[str, Version]:
+        """The same without the states: cheap enough to ask often."""
+        newest = _newest_of(kind)
+        query = select(*_UNSTATED).join(newest, _is(newest)).where(learned.c.kind == kind)
         found = await transact(self._engine, lambda c: c.execute(query))
-        return {route: version for route, version in found}
+        return {row["route"]: Version(**row) for row in found.mappings()}
 
     async def get(self, kind: LearnedKind, route: str, version: int) -> Learned | None:
         """One version, unless there was none or it was thinned out."""
@@ -111,14 +96,29 @@ class LearnedStates:
 
     async def versions(self, kind: LearnedKind, route: str) -> tuple[Version, ...]:
         """The versions that are kept of a route, newest first."""
-        columns = [column for column in learned.c if column.name != "state"]
         query = (
-            select(*columns)
+            select(*_UNSTATED)
             .where(learned.c.kind == kind, learned.c.route == _name(route))
             .order_by(learned.c.version.desc())
         )
         found = await transact(self._engine, lambda c: c.execute(query))
         return tuple(Version(**row) for row in found.mappings())
+
+
+_UNSTATED = [column for column in learned.c if column.name != "state"]
+
+
+def _newest_of(kind: LearnedKind) -> Subquery:
+    return (
+        select(learned.c.route, func.max(learned.c.version).label("version"))
+        .where(learned.c.kind == kind)
+        .group_by(learned.c.route)
+        .subquery()
+    )
+
+
+def _is(newest: Subquery) -> ColumnElement[bool]:
+    return (learned.c.route == newest.c.route) & (learned.c.version == newest.c.version)
 
 
 def is_kept(version: int, newest: int) -> bool:
