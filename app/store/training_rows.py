@@ -8,12 +8,13 @@ is None; ids are never made from text and log probabilities never made up.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import statistics
 import unicodedata
 from typing import Any
 
-from app.group import Call, Group, Origin, Plan, Scored, text_of
+from app.group import Call, Group, Origin, Scored, text_of
 from app.store.content import level_of
 from app.store.sides import Side, split_of
 from verifiers.base import Verdict
@@ -58,6 +59,7 @@ def _sample_part(group: Group, scored: Scored) -> dict[str, Any]:
         "model": sample.model,
         "seed": sample.seed,
         "text": sample.text if sample.raw_text is None else sample.raw_text,
+        "tool_calls": [dataclasses.asdict(call) for call in sample.tool_calls],
         "prompt_token_ids": prompt_token_ids_of(group, scored),
         "token_ids": sample.token_ids,
         "logprobs": sample.logprobs,
@@ -95,7 +97,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
 
 def _law(group: Group, scored: Scored) -> dict[str, Any]:
     """By whom and how the sample was drawn; None where the server's own default held."""
-    plan, wanted = plan_of(group, scored), group.task.parameters
+    plan, wanted = group.plan_of(scored.sample), group.task.parameters
     neutral = NEUTRAL if scored.sample.trainable else {}
     sent = {
         "top_p": plan.top_p,
@@ -172,12 +174,6 @@ def _audits(scored: Scored) -> list[Verdict]:
 
 def _grades(verdict: Verdict) -> bool:
     return verdict.role in ("outcome", "judge")
-
-
-def plan_of(group: Group, scored: Scored) -> Plan:
-    """The plan by which a sample was drawn: a stage that was given up had another one."""
-    stage = scored.sample.stage
-    return group.earlier[stage].plan if stage < len(group.earlier) else group.plan
 
 
 def call_of(group: Group, scored: Scored) -> Call | None:

@@ -1,0 +1,105 @@
+"""The log as the night reads it: groups with the side of their prompt and what people said."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import Select, select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from app.group import Group
+from app.store.base import Label
+from app.store.database import transact
+from app.store.sides import Side
+from app.store.tables import groups, labels, payloads
+from app.store.training_rows import hash_prompt, to_training_rows
+
+PAGE = 200
+"""Groups read at once; a page of long groups is some tens of megabytes."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedGroup:
+    """A group of the log."""
+
+    group: Group
+    side: Side | None
+    """None where the prompt was not kept in full."""
+    labels: tuple[Label, ...] = ()
+    """What people and canaries said about it, oldest first."""
+
+    def rows(self) -> tuple[dict[str, Any], ...]:
+        """Its training rows."""
+        return to_training_rows(self.group, self.side)
+
+
+class TrainingLog:
+    """Reads of the log. Every method may raise `StoreError`."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def between(self, since: float, until: float) -> AsyncIterator[LoggedGroup]:
+        """The groups received in [since, until), Unix seconds, in the order of trace ids."""
+        window = _groups().where(groups.c.received_at >= since, groups.c.received_at < until)
+        after = ""
+        while True:
+            query = window.where(groups.c.trace_id > after).limit(PAGE)
+            page, upto = await transact(self._engine, lambda c: _read(c, query))  # noqa: B023
+            for logged in page:
+                yield logged
+            if upto is None:
+                return
+            after = upto
+
+    async def named(self, trace_ids: Sequence[str]) -> AsyncIterator[LoggedGroup]:
+        """These groups, in the order of trace ids; unknown ones are left out."""
+        for start in range(0, len(trace_ids), PAGE):
+            query = _groups().where(groups.c.trace_id.in_(trace_ids[start : start + PAGE]))
+            page, _ = await transact(self._engine, lambda c: _read(c, query))  # noqa: B023
+            for logged in page:
+                yield logged
+
+
+def _groups() -> Select[Any]:
+    known = (groups.c.trace_id, groups.c.cluster, groups.c.split, payloads.c.document)
+    joined = select(*known).join(payloads, payloads.c.trace_id == groups.c.trace_id)
+    return joined.order_by(groups.c.trace_id)
+
+
+async def _read(
+    connection: AsyncConnection, query: Select[Any]
+) -> tuple[list[LoggedGroup], str | None]:
+    """A page, and its last trace id; None when there is no row."""
+    rows = (await connection.execute(query)).mappings().all()
+    said = await _labels(connection, [row["trace_id"] for row in rows])
+    page = [known for row in rows if (known := _logged(row, said)) is not None]
+    return page, rows[-1]["trace_id"] if rows else None
+
+
+def _logged(row: Mapping[str, Any], said: Mapping[str, tuple[Label, ...]]) -> LoggedGroup | None:
+    try:
+        group = Group.from_json(row["document"])
+    except ValidationError:
+        log.error("trace %s cannot be read and is left out", row["trace_id"])
+        return None
+    founder = row["cluster"] or hash_prompt(group)
+    side = Side(founder, row["split"]) if founder else None
+    return LoggedGroup(group=group, side=side, labels=said.get(row["trace_id"], ()))
+
+
+async def _labels(
+    connection: AsyncConnection, trace_ids: Sequence[str]
+) -> dict[str, tuple[Label, ...]]:
+    query = select(labels).where(labels.c.trace_id.in_(trace_ids))
+    given: defaultdict[str, list[Label]] = defaultdict(list)
+    for row in (await connection.execute(query.order_by(labels.c.created_at))).mappings():
+        given[row["trace_id"]].append(Label(**row))
+    return {trace_id: tuple(found) for trace_id, found in given.items()}
