@@ -425,6 +425,8 @@ class Group:
     error: Failure | None = None
     earlier: tuple[Stage, ...] = ()
     """Stages that were given up for the fallback; `plan`, `tally` and `decision` are the last's."""
+    unused: Stage | None = None
+    """The fallback's stage where it gave nothing better than the one before, which is served."""
     finished_ms: float = 0.0
     gateway_version: str = ""
     extractor_version: str = ""
@@ -454,6 +456,13 @@ class Group:
         if not self.earlier and not (self.scored and self.scored[-1].sample.stage):
             return self.scored
         return tuple(s for s in self.scored if s.sample.stage == self.stage)
+
+    def plan_of(self, sample: Sample) -> Plan:
+        """The plan by which a sample was drawn."""
+        plans = [*(stage.plan for stage in self.earlier), self.plan]
+        if sample.stage < len(plans) or self.unused is None:
+            return plans[min(sample.stage, self.stage)]
+        return self.unused.plan
 
     @property
     def rounds(self) -> int:
@@ -521,7 +530,8 @@ class Group:
         )
 
     def previous_stage(self) -> Group:
-        """Serve the stage before after all, because the fallback gave nothing that can be."""
+        """The decided group with the stage before served after all."""
+        assert self.decision is not None
         *before, stage = self.earlier
         return dataclasses.replace(
             self,
@@ -529,6 +539,7 @@ class Group:
             tally=stage.tally,
             decision=stage.decision,
             earlier=tuple(before),
+            unused=Stage(plan=self.plan, tally=self.tally, decision=self.decision),
         )
 
     def with_degraded(self, *words: str) -> Group:
@@ -571,6 +582,7 @@ class Group:
             task=dataclasses.replace(self.task, options=options),
             plan=opened(self.plan),
             earlier=tuple(dataclasses.replace(s, plan=opened(s.plan)) for s in self.earlier),
+            unused=self.unused and dataclasses.replace(self.unused, plan=opened(self.unused.plan)),
             scored=scored,
             spans=tuple(s for s in self.spans if s.name.removeprefix("verify:") not in names),
         )

@@ -298,6 +298,7 @@ groups = st.builds(
     degraded=tuples_of(texts, 2),
     error=st.none() | failures,
     earlier=tuples_of(stages, 1),
+    unused=st.none() | stages,
     finished_ms=milliseconds,
     gateway_version=texts,
     extractor_version=texts,

@@ -65,10 +65,21 @@ def test_only_the_samples_of_the_running_stage_vote() -> None:
 
 
 def test_the_stage_before_can_be_served_after_all_and_is_as_it_was() -> None:
-    group = _cascade().previous_stage()
+    nothing = Decision(status="unverified", winner=None, stop_reason="engine")
+    group = _cascade().with_decision(nothing).previous_stage()
 
     assert (group.plan.policy, group.decision.stop_reason, group.stage) == ("small", "cap", 0)
     assert [s.answer.key for s in group.current] == ["41", "42"]
+    assert (group.unused.plan.policy, group.unused.decision) == ("big", nothing)
+
+
+def test_every_sample_knows_by_which_plan_it_was_drawn() -> None:
+    cascade = _cascade()
+    served_first = cascade.with_decision(Decision(status="unverified", winner=2)).previous_stage()
+
+    for group in (cascade, served_first):
+        drawn_by = [group.plan_of(scored.sample).policy for scored in group.scored]
+        assert drawn_by == ["small", "small", "big"]
 
 
 def test_a_hidden_verifier_has_no_name_in_any_stage() -> None:
@@ -77,5 +88,8 @@ def test_a_hidden_verifier_has_no_name_in_any_stage() -> None:
     decided = first.with_decision(Decision(status="unverified", winner=0))
     group = decided.next_stage(a_plan(verifiers=(hidden,)))
 
-    assert b"secret_check" in group.to_json()
-    assert b"secret_check" not in group.without_hidden().to_json()
+    for seen in (group, group.with_decision(Decision(status="unverified", winner=0))):
+        assert b"secret_check" in seen.to_json()
+        assert b"secret_check" not in seen.without_hidden().to_json()
+    back = group.with_decision(Decision(status="unverified", winner=0)).previous_stage()
+    assert b"secret_check" not in back.without_hidden().to_json()

@@ -5,6 +5,7 @@ It runs in the sandbox like any code of a model. Nothing here judges the answer.
 
 from __future__ import annotations
 
+import builtins
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -24,8 +25,8 @@ class ProgramRun:
     output: str = ""
     """The last line that it printed, else what it called `answer`; empty with a fault."""
     fault: str = ""
-    """Why there is no output: `timeout`, `sandbox_unavailable`, `program_raised: <exception>`,
-    `no_output`, …; empty when it ran well."""
+    """Why there is no output: `timeout`, `no_output`, `program_raised: ZeroDivisionError`,
+    `sandbox_unavailable`, …; empty when it ran well."""
     wait_ms: float = 0.0
     """Until the sandbox had a place; not part of the limit."""
     run_ms: float = 0.0
@@ -74,9 +75,9 @@ def _read(body: Mapping[str, Any]) -> tuple[str, str]:
     except (KeyError, IndexError, TypeError):
         return "", "sandbox_failed"
     if output.startswith("!"):
-        # Only the kind of exception: its message may quote what was asked.
-        kind = output.removeprefix("!").strip().partition(":")[0]
-        return "", f"program_raised: {kind[:60]}"
+        # Only the name of a built-in exception: whatever else is said may quote what was asked.
+        name = output.removeprefix("!").strip().partition(":")[0]
+        return "", f"program_raised: {name}" if hasattr(builtins, name) else "program_raised"
     if fault or not output:
         return "", fault or "no_output"
     return output, ""

@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from app.group import ContentLevel, Group, Options, Plan, Reason, Scored, Tally, Task
+from app.group import ContentLevel, Group, Options, Plan, Reason, Scored, Stage, Tally, Task
 from app.store.texts import map_texts
 
 Change = Callable[[str], str]
@@ -45,6 +45,8 @@ def apply_content_level(group: Group) -> Group:
         scored=tuple(_scored(scored, level, change, name_key) for scored in group.scored),
         calls=tuple(dataclasses.replace(call, prompt_token_ids=None) for call in group.calls),
         tally=_tally(group.tally, name_key),
+        earlier=tuple(_stage(stage, change, name_key) for stage in group.earlier),
+        unused=group.unused and _stage(group.unused, change, name_key),
         error=error,
     )
 
@@ -192,6 +194,12 @@ def _plan(plan: Plan, change: Change) -> Plan:
         contract=dataclasses.replace(
             plan.contract, choices=map_texts(plan.contract.choices, change)
         ),
+    )
+
+
+def _stage(stage: Stage, change: Change, name_key: Change) -> Stage:
+    return dataclasses.replace(
+        stage, plan=_plan(stage.plan, change), tally=_tally(stage.tally, name_key)
     )
 
 

@@ -11,7 +11,7 @@ from app.group import Group, Scored
 from app.store.base import LabelKind, TraceSummary
 from app.store.sides import Side, split_of
 from app.store.tables import NAME_CHARS, PREVIEW_CHARS
-from app.store.training_rows import hash_prompt, plan_of, prompt_token_ids, why_not_trainable
+from app.store.training_rows import hash_prompt, prompt_token_ids, why_not_trainable
 from verifiers.base import Status
 
 Row = dict[str, Any]
@@ -130,7 +130,7 @@ def _sample_row(group: Group, scored: Scored) -> Row:
         "finish_reason": sample.finish_reason,
         "answer_key": scored.answer.key,
         "reward": scored.reward,
-        "policy": plan_of(group, scored).policy[:NAME_CHARS],
+        "policy": group.plan_of(scored.sample).policy[:NAME_CHARS],
         "model": sample.model,
         "prompt_tokens": sample.prompt_tokens,
         "completion_tokens": sample.completion_tokens,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from app.group import Failure, Group
+from app.group import Decision, Failure, Group, Stage, Tally
 from app.store.content import apply_content_level, drop_content, hash_text, redact
 from app.store.training_rows import to_training_rows
 from tests import strategies
@@ -57,7 +57,20 @@ def secretive(level: str) -> Group:
         ),
     )
     failure = Failure(code="upstream_error", message=SECRET, status=502, where="engine")
-    return replace(group, task=task, scored=(scored, make_scored(1, "b")), error=failure)
+    contract = replace(group.plan.contract, choices=(SECRET,))
+    given_up = Stage(
+        plan=replace(group.plan, contract=contract),
+        tally=Tally(votes=((SECRET, 1),), leader=SECRET, runner_up=SECRET),
+        decision=Decision(status="unverified", winner=0),
+    )
+    return replace(
+        group,
+        task=task,
+        scored=(scored, make_scored(1, "b")),
+        error=failure,
+        earlier=(given_up,),
+        unused=given_up,
+    )
 
 
 def test_full_content_is_the_group_itself() -> None:

@@ -43,6 +43,8 @@ async def test_the_last_line_or_what_it_calls_answer_is_the_output(runner, sourc
     [
         ("1 / 0", "program_raised: ZeroDivisionError"),
         ("raise ValueError('secret of the prompt')", "program_raised: ValueError"),
+        ("class Secret(Exception): pass\nraise Secret", "program_raised: Exception"),
+        ("print('!')", "program_raised"),
         ("print(", "program_raised: SyntaxError"),
         ("print(input())", "program_raised: EOFError"),
         ("print('\ud800')", "program_raised: UnicodeError"),
