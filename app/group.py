@@ -32,6 +32,8 @@ Reuse = Literal["exact", "near"]
 """Whether a verified answer may serve equal requests only, or also be checked for near ones."""
 SampleKind = Literal["text", "program"]
 """What was asked of the model: an answer in words, or a program that computes it."""
+OF_A_STAGE = ("samples", "deadline", "engine")
+"""Words of `degraded` about one stage, which are forgotten with it."""
 DecisionStatus = Literal["verified", "agreed", "unverified", "held"]
 
 
@@ -525,7 +527,7 @@ class Group:
             tally=Tally(),
             decision=None,
             error=None,
-            degraded=(),
+            degraded=tuple(word for word in self.degraded if word not in OF_A_STAGE),
             earlier=(*self.earlier, given_up),
         )
 

@@ -73,6 +73,13 @@ def test_the_stage_before_can_be_served_after_all_and_is_as_it_was() -> None:
     assert (group.unused.plan.policy, group.unused.decision) == ("big", nothing)
 
 
+def test_what_a_stage_lacked_is_forgotten_with_it_and_the_rest_is_not() -> None:
+    first = a_group(a_scored(0, "41")).with_degraded("cache", "samples", "engine")
+    decided = first.with_decision(Decision(status="unverified", winner=0))
+
+    assert decided.next_stage(a_plan()).degraded == ("cache",)
+
+
 def test_every_sample_knows_by_which_plan_it_was_drawn() -> None:
     cascade = _cascade()
     served_first = cascade.with_decision(Decision(status="unverified", winner=2)).previous_stage()
