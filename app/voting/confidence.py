@@ -34,8 +34,9 @@ WINDOW = 500
 UNANIMITY = (0.0, 1.0)
 """What a unanimous vote may add to its score, in logits. A route's labels choose; so whatever they
 say, answers are ranked in one of two orders that were fixed before (see `app.voting.guarantee`)."""
-SILENT_SCORE = -4.0
-"""Score of an answer that nobody voted for; set, because no recorded one was ever right."""
+SILENT_SCORE = -6.0
+"""Score of an answer that nobody voted for; set, and below every vote, because no recorded one was
+ever right."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,9 @@ From the highest confidence downward, the hypothesis "of the answers from here o
 first one that cannot be rejected ends the search, and the last one rejected is the threshold. Tests
 in a fixed sequence need no correction for their number (Learn then Test, arXiv 2110.01052). The
 sequence is fixed before any label is read, up to the choice between the orders of
-`app.voting.confidence.UNANIMITY`, among which the 5 % are shared. It begins where there are enough
-labels that one wrong answer alone does not end it.
+`app.voting.confidence.UNANIMITY`, among which the 5 % are shared. It begins where a quarter of the
+labels lie above, and so many that one wrong answer alone does not end it: a handful at the very top
+would end most searches by bad luck.
 
 The promise holds for answers like those that were labelled. It says nothing where people label
 mostly what looks wrong (then it is too strict) or mostly what looks right (then it is broken).
@@ -27,6 +28,8 @@ from app.voting.logistic import Cell
 
 LEVEL = 0.05 / len(UNANIMITY)
 """Chance to promise too much, for each order."""
+FIRST_SHARE = 0.25
+"""Share of the labels that the first test looks at, at least."""
 
 
 def threshold(calibration: Calibration | None, max_error: float) -> float | None:
@@ -39,7 +42,8 @@ def threshold(calibration: Calibration | None, max_error: float) -> float | None
 
 @lru_cache(maxsize=1024)
 def _lowest_rank(ladder: Sequence[Cell], max_error: float) -> float | None:
-    enough = _labels_for_one_wrong(max_error, at_most=sum(cell.total for cell in ladder))
+    labels = sum(cell.total for cell in ladder)
+    enough = max(labels * FIRST_SHARE, _labels_for_one_wrong(max_error, at_most=labels))
     wrong = total = 0
     lowest = None
     for cell in ladder:
