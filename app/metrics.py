@@ -5,7 +5,7 @@ Labels are few and small (route, outcome, verifier, reason): never a key, a user
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from app.group import Call, Group
 
@@ -70,12 +70,25 @@ _doubtful = Counter(
 )
 _cache = Counter(
     "verivote_cache_events_total",
-    "Answers from the cache, and requests that waited for an equal one.",
+    "What became of look-ups in the cache, and what went wrong with it, by event.",
     ("event",),
     registry=REGISTRY,
 )
+_cache_up = Gauge(
+    "verivote_cache_up",
+    "1 while the cache is asked, 0 while it is bypassed.",
+    registry=REGISTRY,
+)
+_cache_up.set(1)
 _degraded = Counter(
     "verivote_degraded_total", "Replies with a part missing, by part.", ("part",), registry=REGISTRY
+)
+
+_fallbacks = Counter(
+    "verivote_fallbacks_total",
+    "Groups whose first stage fell short, by its stop reason and by whose answer was served.",
+    ("reason", "served"),
+    registry=REGISTRY,
 )
 
 
@@ -88,8 +101,8 @@ def observe(group: Group) -> None:
     for part in group.degraded:
         _degraded.labels(part).inc()
     if group.cache.hit:
-        _cache.labels("coalesced" if group.cache.coalesced else "hit").inc()
         return
+    _observe_stages(group)
     returned = group.decision.returned if group.decision else ()
     for scored in group.scored:
         sample = scored.sample
@@ -100,6 +113,22 @@ def observe(group: Group) -> None:
         for verdict in scored.verdicts:
             _verdicts.labels(verdict.verifier, verdict.status.value).inc()
             _verify_time.labels(verdict.verifier).observe(verdict.run_ms / 1000)
+
+
+def observe_cache(event: str) -> None:
+    """Count one event of the cache; `opened` and `closed` are those of its circuit breaker."""
+    _cache.labels(event).inc()
+    if event in ("opened", "closed"):
+        _cache_up.set(event == "closed")
+
+
+def _observe_stages(group: Group) -> None:
+    if group.decision is None:
+        return
+    for stage in group.earlier:
+        _fallbacks.labels(stage.decision.stop_reason, "fallback").inc()
+    if group.unused is not None:
+        _fallbacks.labels(group.decision.stop_reason, "first").inc()
 
 
 def observe_canary(verifier: str, caught: bool, doubtful: int) -> None:

@@ -32,6 +32,8 @@ def record_spans(group: Group, *, content: bool = False) -> None:
             "gen_ai.usage.input_tokens": usage.prompt_tokens,
             "gen_ai.usage.output_tokens": usage.completion_tokens,
             "verivote.route": group.plan.route,
+            "verivote.route.name": group.plan.route_name,
+            "verivote.stages": group.stage + 1,
             "verivote.difficulty": group.plan.difficulty,
             "verivote.samples": len(group.scored),
             "verivote.rounds": group.rounds,
@@ -52,8 +54,8 @@ def record_spans(group: Group, *, content: bool = False) -> None:
 
 
 def _record_sample(group: Group, scored: Scored, parent: Context, *, content: bool) -> None:
-    sample = scored.sample
-    model = sample.model or group.plan.policy
+    sample, plan = scored.sample, group.plan_of(scored.sample)
+    model = sample.model or plan.policy
     span = tracer().start_span(
         f"chat {model}".strip(),
         context=parent,
@@ -64,13 +66,15 @@ def _record_sample(group: Group, scored: Scored, parent: Context, *, content: bo
         span,
         {
             "gen_ai.operation.name": "chat",
-            "gen_ai.provider.name": group.plan.engine,
-            "gen_ai.request.model": group.plan.policy or None,
+            "gen_ai.provider.name": plan.engine,
+            "gen_ai.request.model": plan.policy or None,
             "gen_ai.request.seed": sample.seed,
-            "gen_ai.request.temperature": group.plan.temperature,
+            "gen_ai.request.temperature": plan.temperature,
             "gen_ai.response.model": sample.model or None,
             "gen_ai.usage.output_tokens": sample.completion_tokens,
             "verivote.sample": sample.index,
+            "verivote.sample.kind": sample.kind,
+            "verivote.stage": sample.stage,
             "verivote.cancelled": sample.cancelled,
             "gen_ai.output.messages": sample.text if content else None,
         },

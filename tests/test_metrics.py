@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from app.group import Call
+from app.group import Call, Decision
 from app.metrics import observe, open_ms, render
 from app.voting.decide import decide
-from tests.builders import a_group, a_scored, a_verdict
+from tests.builders import a_group, a_plan, a_scored, a_verdict
+
+FALLBACKS = 'verivote_fallbacks_total{reason="cap",served='
 
 
 def call(start: float, end: float) -> Call:
@@ -28,3 +30,21 @@ def test_a_group_counts_its_samples_verdicts_and_lost_tokens():
     assert 'verdict="pass",verifier="metric_test"' not in before
     assert 'verivote_verifier_verdicts_total{verdict="fail",verifier="metric_test"} 1.0' in after
     assert 'verivote_requests_total{outcome="verified",route="hard"}' in after
+
+
+def test_a_group_that_fell_short_is_counted_by_whose_answer_was_served():
+    def count(served: str) -> float:
+        found = [
+            line for line in render().decode().splitlines() if line.startswith(FALLBACKS + served)
+        ]
+        return float(found[0].rsplit(" ", 1)[1]) if found else 0.0
+
+    before = count('"fallback"'), count('"first"')
+    first = a_group(a_scored(0, "41")).with_decision(
+        Decision(status="unverified", winner=0, stop_reason="cap")
+    )
+    second = first.next_stage(a_plan()).with_decision(Decision(status="unverified", winner=None))
+    observe(second)
+    observe(second.previous_stage())
+
+    assert (count('"fallback"'), count('"first"')) == (before[0] + 1, before[1] + 1)

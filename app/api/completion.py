@@ -61,6 +61,7 @@ def verification_of(group: Group) -> dict[str, Any]:
         ],
         "stop_reason": decision.stop_reason if decision else "",
         "route": group.plan.route,
+        "route_name": group.plan.route_name,
         "difficulty": group.plan.difficulty,
         "policy": group.plan.policy,
         "cache": _cache(group),

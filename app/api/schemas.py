@@ -64,6 +64,7 @@ VERIFICATION = _object(
         "verifiers": _array(_object({"name": STRING, "status": STRING, "score": _or_null(NUMBER)})),
         "stop_reason": STRING,
         "route": STRING,
+        "route_name": STRING,
         "difficulty": NUMBER,
         "policy": STRING,
         "cache": _object({"hit": BOOLEAN}),

@@ -81,6 +81,7 @@ def test_the_verification_has_the_fields_of_the_contract() -> None:
         "verifiers": [{"name": "number", "status": "pass", "score": 1.0}],
         "stop_reason": "decisive",
         "route": "hard",
+        "route_name": "default",
         "difficulty": 0.8,
         "policy": "smol",
         "cache": {"hit": False},
