@@ -86,7 +86,8 @@ def wilson(right: int, total: int) -> tuple[float, float]:
     share, weight = right / total, Z * Z / total
     centre = (share + weight / 2) / (1 + weight)
     half = Z * math.sqrt(share * (1 - share) / total + weight / (4 * total)) / (1 + weight)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # The interval holds the share itself; by rounding it could miss 0 and 1.
+    return max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share))
 
 
 def _bin(place: int, answers: Sequence[Believed]) -> Bin:
