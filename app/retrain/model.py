@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,11 @@ def prepare_model(base: Path, parent_adapter: Path | None, cfg: TrainConfig) -> 
             raise ConfigError("parent_adapter needs train.lora; without it base is the parent")
         model = load_model(base, "float32")
     else:
-        model = add_adapter(load_model(base, cfg.dtype), cfg.lora, parent_adapter)
+        model = load_model(base, cfg.dtype)
+        with warnings.catch_warnings():
+            # PEFT 0.21 asks for a property of transformers by its old name.
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+            model = add_adapter(model, cfg.lora, parent_adapter)
     if cfg.gradient_checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
     model.train()

@@ -60,6 +60,11 @@ def main(arguments: list[str]) -> int:
     except ModuleNotFoundError as missing:
         _say(f"{missing.name} is not installed: pip install 'verivote[train]'")
         return MISSING
+    except (MemoryError, RuntimeError) as failed:
+        if not _is_about_memory(failed):
+            raise
+        _say("not enough memory: raise memory_gb or lower train.token_budget")
+        return FAILED
     if _is_first():
         write_file(folder / RESULT, json.dumps(result, indent=1).encode())
     if result["reason"]:
@@ -115,6 +120,12 @@ def _limit_memory(job: Job) -> None:
     if job.memory_gb is not None:
         most = int(job.memory_gb * 2**30)
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+
+
+def _is_about_memory(failed: Exception) -> bool:
+    """Torch says it with a RuntimeError, in other words for each kind of device."""
+    words = ("can't allocate memory", "out of memory")
+    return isinstance(failed, MemoryError) or any(word in str(failed) for word in words)
 
 
 @contextlib.contextmanager

@@ -145,7 +145,7 @@ def settings(**changes: Any) -> dict[str, Any]:
     """A `train` section for a model this small."""
     usual = {
         "name": "policy-1",
-        "lr": 5e-3,
+        "lr": 2e-2,
         "groups_per_step": 4,
         "token_budget": 200,
         "dtype": "float32",
