@@ -51,6 +51,8 @@ def verification_of(group: Group) -> dict[str, Any]:
         "trace_id": group.trace_id,
         "answer": None if winner is None or held else winner.answer.key,
         "confidence": decision.confidence if decision else None,
+        "abstained": decision.abstained if decision else False,
+        "threshold": decision.threshold if decision else None,
         "samples": _drawn(group),
         "rounds": 0 if group.cache.hit else group.rounds,
         "votes": {} if held else dict(group.tally.votes),

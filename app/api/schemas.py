@@ -58,6 +58,8 @@ VERIFICATION = _object(
         "trace_id": STRING,
         "answer": _or_null(STRING),
         "confidence": _or_null(NUMBER),
+        "abstained": BOOLEAN,
+        "threshold": _or_null(NUMBER),
         "samples": INTEGER,
         "rounds": INTEGER,
         "votes": COUNTS,

@@ -88,6 +88,11 @@ def show_number(value: float | None, digits: int = 3) -> str:
     return "0" if shown == "-0" else shown
 
 
+def show_percent(share: float) -> str:
+    """A share of 0 to 1 with three digits: `5 %`, `97.4 %`, `0.05 %`."""
+    return f"{100 * share:.3g} %"
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}

@@ -22,7 +22,17 @@ from app.ui.candidates import (
 from app.ui.labels import LabelPanel, label_panel
 from app.ui.raw_request import repeat_command, request_body
 from app.ui.route_view import RouteView, route_view
-from app.ui.shown import Shown, show, show_json, show_line, show_ms, show_number, show_seconds
+from app.ui.shown import (
+    Shown,
+    show,
+    show_json,
+    show_line,
+    show_ms,
+    show_number,
+    show_percent,
+    show_seconds,
+)
+from app.ui.stages import StageRow, stage_rows
 from app.ui.waterfall import Waterfall, waterfall
 from app.ui.words import (
     BADGES,
@@ -151,6 +161,8 @@ class TraceDetail:
     """What people said about the answer, and where to say more."""
     route: RouteView
     """2: why this route, and the plan that followed."""
+    stages: tuple[StageRow, ...]
+    """The models that were asked, one after the other; empty where it was one."""
     tally: TallyView
     """3: votes for each answer, who did not vote, and why drawing stopped."""
     candidates: tuple[CandidateView, ...]
@@ -192,6 +204,7 @@ def trace_detail(
         curl=repeat_command(task, base_url, with_key=session),
         labels=label_panel(group.trace_id, labels, token=token),
         route=route_view(group),
+        stages=stage_rows(group),
         tally=_tally(group),
         candidates=candidate_views(group),
         verifiers=verifier_heads(group),
@@ -225,9 +238,16 @@ def _verdict_bar(group: Group) -> VerdictBar:
         ),
         Fact(name="Cache", value=_cache_word(group)),
     ]
-    confidence = group.decision.confidence if group.decision else None
-    if confidence is not None:
-        facts.append(Fact(name="Confidence", value=f"{100 * confidence:.0f} %"))
+    decision = group.decision
+    if decision is not None and decision.confidence is not None:
+        asked = decision.threshold
+        facts.append(
+            Fact(
+                name="Confidence",
+                value=show_percent(decision.confidence),
+                help=f"the route asks for {show_percent(asked)}" if asked is not None else "",
+            )
+        )
     return VerdictBar(
         state=BADGES[status_of(group)],
         sentence=explain_status(group),
@@ -265,16 +285,17 @@ def _asks_cache(group: Group) -> bool:
 
 
 def _tally(group: Group) -> TallyView:
-    proven = [scored for scored in group.scored if is_proven(scored)]
+    """Of the stage that is served; samples of another one have no say in it."""
+    drawn_here = in_drawing_order(group.current)
+    proven = [scored for scored in drawn_here if is_proven(scored)]
     votes = dict(group.tally.votes)
-    drawn = Counter(scored.answer.key for scored in group.scored if scored.answer.key is not None)
+    drawn = Counter(scored.answer.key for scored in drawn_here if scored.answer.key is not None)
     drawn |= Counter(votes)  # a cached answer keeps all votes and only the samples it returned
     ranked = sorted(votes | drawn, key=lambda answer: (-votes.get(answer, 0), -drawn[answer]))
     most = max([*votes.values(), *drawn.values()], default=1)
     key = group.winner.answer.key if group.winner else None
     silent = (
-        (scored.sample.index + 1, why_no_vote(scored, proven=bool(proven)))
-        for scored in in_drawing_order(group)
+        (scored.sample.index + 1, why_no_vote(scored, proven=bool(proven))) for scored in drawn_here
     )
     return TallyView(
         rows=tuple(
@@ -316,7 +337,7 @@ def _learning(group: Group) -> LearningView:
                 trainable=scored.sample.trainable,
                 why=show_line(scored.sample.not_trainable.replace("_", " ")),
             )
-            for scored in in_drawing_order(group)
+            for scored in in_drawing_order(group.scored)
         ),
         mean=show_number(statistics.fmean(rewards) if rewards else None),
         sd=show_number(statistics.pstdev(rewards) if rewards else None),

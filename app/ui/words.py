@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.group import Group, Scored
-from app.ui.shown import show_line, show_ms
+from app.group import Group, Plan, Scored, Tally
+from app.ui.shown import show_line, show_ms, show_percent
 from app.voting.tally import can_vote, is_proven
 from verifiers.base import Status
 from verifiers.compose import is_refuted
@@ -76,6 +76,12 @@ _NO_ANSWER = {
     "free_text": "free prose has no single answer to vote on",
     "cancelled": "it was cancelled before it ended, because it was no longer needed",
     "not_needed": "it was not judged, because the answer was already settled",
+    "no_program": "a program was asked for, and none was written",
+    "no_output": "its program printed nothing",
+    "program_raised": "its program failed",
+    "time_limit": "its program took too long",
+    "timeout": "its program took too long",
+    "sandbox_unavailable": "its program could not be run safely here",
 }
 
 _DEGRADED = {
@@ -84,6 +90,7 @@ _DEGRADED = {
     "store": "The trace could not be stored at once.",
     "deadline": "The deadline passed; the answer rests on the samples that had ended.",
     "engine": "The model server failed; the answer rests on the samples that had ended.",
+    "fallback": "The fallback was asked and gave nothing better; the first model's answer stands.",
 }
 
 _ALTERED = {
@@ -120,12 +127,32 @@ def explain_status(group: Group) -> str:
     return held + _doubt(group, winner)
 
 
+def explain_abstention(group: Group) -> str:
+    """Why the answer was not sure enough for its route; empty when it was."""
+    decision, promised = group.decision, group.plan.max_error
+    if decision is None or not decision.abstained or promised is None:
+        return ""
+    promise = (
+        f"This route promises that at most {show_percent(promised)} of what it serves is wrong"
+    )
+    if decision.confidence is None:
+        return f"{promise}, and has too few labels to say how sure an answer is."
+    if decision.threshold is None:
+        return f"{promise}, and by its labels no vote is sure enough for that."
+    return (
+        f"{promise}, so it asks for a confidence of {show_percent(decision.threshold)}; "
+        f"this answer has {show_percent(decision.confidence)}."
+    )
+
+
 def _doubt(group: Group, winner: Scored) -> str:
     refuting = [v.verifier for v in winner.verdicts if v.status is Status.FAIL]
     if refuting:
         return f"The best candidate did not pass {_names(refuting)}. Do not rely on it."
     if any(v.status is Status.ERROR for v in winner.verdicts):
         return "A verifier could not do its work, so nothing was proven."
+    if abstention := explain_abstention(group):
+        return abstention
     if winner.answer.kind == "none":
         return "Free prose: there is no single answer to check or to vote on."
     if group.plan.cap == 1:
@@ -141,12 +168,26 @@ def explain_stop(group: Group) -> str:
         return "Nothing was drawn: a verified answer to the same request was in the cache."
     if group.decision is None:
         return "Nothing was decided, because the request failed."
-    plan, reason = group.plan, group.decision.stop_reason
+    return stop_sentence(group.plan, group.tally, group.decision.stop_reason)
+
+
+def stop_sentence(plan: Plan, tally: Tally, reason: str) -> str:
+    """Why a stage with this plan and these votes drew no more."""
+    ahead = _votes(tally.margin)
     sentences = {
+        "": "Drawing was broken off.",
         "verified": "Drawing stopped because a sample was proven right; more could not change it.",
-        "margin": f"Drawing stopped because the leading answer was {_votes(group.tally.margin)} "
+        "margin": f"Drawing stopped because the leading answer was {ahead} "
         f"ahead, and a lead of {plan.margin} was asked for.",
-        "ahead": "Drawing stopped because the samples still running could not overtake the leader.",
+        "two_kinds": f"Drawing stopped because a text and a program gave the leading answer, which "
+        f"was {ahead} ahead.",
+        "adaptive": "Drawing stopped because the leading answer is the most frequent one with a "
+        "probability of at least 95 %.",
+        "window": "Drawing stopped because a whole window of samples in a row agreed.",
+        "certified": "Drawing stopped because the leading answer is certified to be the most "
+        "frequent one; that does not make it right.",
+        "ahead": f"Drawing stopped because the leading answer was {ahead} ahead, and the samples "
+        f"left to the cap of {plan.cap} could not overtake it.",
         "single": "One sample was asked for, and nothing spoke against it.",
         "cap": f"Drawing stopped at the cap of {plan.cap} samples.",
         "samples": "Drawing stopped because no more samples came.",
@@ -178,7 +219,9 @@ def why_no_vote(scored: Scored, *, proven: bool) -> str:
     reason = "cancelled" if sample.cancelled else ends.get(sample.finish_reason, "")
     if reason or scored.answer.key is None:
         reason = reason or scored.answer.reason or "no_answer"
-        return _NO_ANSWER.get(reason, show_line(reason.replace("_", " ")))
+        word, _, detail = reason.partition(": ")
+        said = _NO_ANSWER.get(word, show_line(word.replace("_", " ")))
+        return f"{said} ({show_line(detail, 60)})" if detail else said
     if is_refuted(scored.verdicts):
         refuting = [v for v in scored.verdicts if is_refuted([v])]
         return f"{_names([v.verifier for v in refuting])} refuted it"

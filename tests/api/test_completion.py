@@ -75,6 +75,8 @@ def test_the_verification_has_the_fields_of_the_contract() -> None:
         "trace_id": TRACE_ID,
         "answer": "42",
         "confidence": None,
+        "abstained": False,
+        "threshold": None,
         "samples": 2,
         "rounds": 1,
         "votes": {"42": 2},
@@ -87,6 +89,16 @@ def test_the_verification_has_the_fields_of_the_contract() -> None:
         "cache": {"hit": False},
         "degraded": [],
     }
+
+
+def test_the_verification_says_that_an_answer_was_not_sure_enough() -> None:
+    decision = Decision(
+        status="unverified", winner=0, confidence=0.62, abstained=True, threshold=0.91
+    )
+    told = verification_of(decided(a_scored(0, "42"), decision=decision))
+
+    assert (told["status"], told["abstained"]) == ("unverified", True)
+    assert (told["confidence"], told["threshold"]) == (0.62, 0.91)
 
 
 def test_the_trace_is_included_on_request_only() -> None:

@@ -2,7 +2,16 @@ from __future__ import annotations
 
 import pytest
 
-from app.ui.shown import reveal, show, show_json, show_line, show_ms, show_number, show_seconds
+from app.ui.shown import (
+    reveal,
+    show,
+    show_json,
+    show_line,
+    show_ms,
+    show_number,
+    show_percent,
+    show_seconds,
+)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +76,14 @@ def test_json_keeps_every_digit_and_every_letter():
 )
 def test_a_duration_has_the_unit_that_reads_best(ms, shown):
     assert show_ms(ms) == shown
+
+
+@pytest.mark.parametrize(
+    ("share", "shown"),
+    [(0.05, "5 %"), (0.9744, "97.4 %"), (0.001, "0.1 %"), (0.0005, "0.05 %"), (1.0, "100 %")],
+)
+def test_a_share_is_shown_in_percent(share, shown):
+    assert show_percent(share) == shown
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
+
 from app.group import Group, Options, Tally
 from app.store.base import Label
 from app.ui.trace_detail import TraceDetail, trace_detail
@@ -210,6 +212,41 @@ def test_labels_are_listed_with_their_words():
 
     assert (row.kind, row.author, row.at) == ("wrong", "key-1", "24 Nov 2026, 12:00 UTC")
     assert row.note == "off by ten Right would be: 411"
+
+
+PROMISE = "This route promises that at most 5 % of what it serves is wrong"
+
+
+@pytest.mark.parametrize(
+    ("confidence", "threshold", "sentence", "help"),
+    [
+        (
+            0.62,
+            0.91,
+            f"{PROMISE}, so it asks for a confidence of 91 %; this answer has 62 %.",
+            "the route asks for 91 %",
+        ),
+        (0.62, None, f"{PROMISE}, and by its labels no vote is sure enough for that.", ""),
+        (
+            None,
+            None,
+            f"{PROMISE}, and has too few labels to say how sure an answer is.",
+            None,
+        ),
+    ],
+)
+def test_an_answer_that_was_not_sure_enough_says_why(confidence, threshold, sentence, help):
+    group = unverified()
+    decision = dataclasses.replace(
+        group.decision, confidence=confidence, threshold=threshold, abstained=True
+    )
+    plan = dataclasses.replace(group.plan, max_error=0.05)
+    page = view(dataclasses.replace(group, plan=plan, decision=decision))
+
+    assert page.verdict.sentence == sentence
+    assert [f.help for f in page.verdict.facts if f.name == "Confidence"] == (
+        [] if help is None else [help]
+    )
 
 
 def test_every_state_of_a_group_becomes_a_page():
