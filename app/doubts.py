@@ -52,5 +52,6 @@ class Doubts:
             log.error("the verdicts of '%s' could not be marked: %s", verifier, error.message)
             return
         for trace_id in marked:
-            await self._cache.delete(trace_id)
+            # The answers are not known to be wrong: a verifier that works may admit them again.
+            await self._cache.delete(trace_id, refuse=False)
         log.error("%d traces with verdicts of '%s' were marked", len(marked), verifier)

@@ -20,9 +20,10 @@ from app.cache.near import NearIndex
 from app.engines.base import DeltaSink, Engine
 from app.errors import EngineError, Overloaded, RequestError, StoreError, VerivoteError
 from app.group import Draw, Failure, Group, Plan, Sample, Scored, Span, Task
+from app.learning import Learning
 from app.metrics import observe
 from app.reuse import Visit, with_spans_before
-from app.routing.plan import fallback_plan, falls_short, make_plan, seed_of
+from app.routing.plan import fallback_plan, falls_short, make_plan, route_name_of, seed_of
 from app.routing.routes import CompiledRoute, MatchedRoute, match_route, with_route
 from app.scoring import (
     Scorer,
@@ -69,6 +70,8 @@ class Rim:
     """The first that matches says how a request is answered."""
     near: NearIndex = field(default_factory=NearIndex)
     """Where routes may reuse answers to other wordings."""
+    learning: Learning | None = None
+    """What was learned of difficulty and confidence; None where nothing is."""
     clock: Callable[[], float] = time.time
     """Unix time in seconds."""
 
@@ -113,6 +116,7 @@ async def open_task(task: Task, rim: Rim) -> Opened:
         defaults=rim.settings.defaults,
         route=route,
         no_programs=await _why_no_programs(task, rim),
+        learned=rim.learning.difficulty_for(route_name_of(route)) if rim.learning else None,
     )
     spans = (
         Span(name="admit", start_ms=0.0, end_ms=begun_ms),
@@ -185,7 +189,7 @@ async def _reuse_or_draw(opened: Opened, rim: Rim, on_delta: DeltaSink | None) -
             await visit.keep(group, flight)
             return group
     except WaitedTooLong:
-        return await _log(_finished(group.with_error(_too_late(plan)), task, rim), rim)
+        return await _log(_finished(group.with_error(_too_late(task.options.deadline_ms)), task, rim), rim)
 
 
 def _noting(group: Group, visit: Visit) -> Group:
@@ -243,7 +247,7 @@ async def _draw_stage(group: Group, opened: Opened, rim: Rim, on_delta: DeltaSin
                     break
             reason = step.reason if isinstance(step, Stop) else "samples"
     except TimeoutError:
-        reason, failure = "deadline", _too_late(plan)
+        reason, failure = "deadline", _too_late(plan.deadline_ms)
     except (EngineError, Overloaded) as error:
         reason, failure = "engine", _failure_of(error)
     except asyncio.CancelledError:
@@ -335,10 +339,10 @@ def _scorer(task: Task, plan: Plan, opened: Opened, rim: Rim) -> Scorer:
     )
 
 
-def _too_late(plan: Plan) -> Failure:
+def _too_late(deadline_ms: int) -> Failure:
     return Failure(
         code="deadline_exceeded",
-        message=f"No sample ended within {plan.deadline_ms} ms; raise verify.deadline_ms.",
+        message=f"No sample ended within {deadline_ms} ms; raise verify.deadline_ms.",
         status=504,
         where="deadline",
     )

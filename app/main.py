@@ -11,11 +11,13 @@ from fastapi import FastAPI
 
 from app import __version__
 from app.api.routes import install_api
-from app.cache.memory import MemoryCache
+from app.cache.make import make_cache
 from app.doubts import Doubts
 from app.engines.base import Engine
 from app.errors import ConfigError
 from app.gateway import Rim
+from app.learning import Learning
+from app.metrics import observe_cache
 from app.routing.routes import CompiledRoute, compile_route
 from app.settings import EngineSettings, PoolSettings, Settings
 from app.store.database import database_url
@@ -48,14 +50,6 @@ def make_engine(name: str, settings: EngineSettings) -> Engine:
     if not settings.base_url:
         raise ConfigError(f"engines.{name}.base_url is missing; give the server's address")
     return OpenAIEngine(settings, name)
-
-
-def make_cache(settings: Settings) -> MemoryCache:
-    if settings.cache.url != "memory://":
-        raise ConfigError(f"cache.url: '{settings.cache.url}' is not known; known: memory://")
-    return MemoryCache(
-        ttl_s=settings.cache.ttl_s, max_bytes=settings.cache.max_bytes, clock=time.time
-    )
 
 
 def make_ask(settings: Settings, engines: Mapping[str, Engine]) -> Ask | None:
@@ -148,8 +142,14 @@ def create_app(settings: Settings) -> FastAPI:
     engines = {name: make_engine(name, each) for name, each in settings.engines.items()}
     secret = server_secret(settings.data / "secret")
     store = SqlStore(database_url(settings), settings.data / "spool.db", clock=time.time)
-    cache = make_cache(settings)
+    cache = make_cache(settings.cache, secret, clock=time.time, listener=observe_cache)
     doubts = Doubts(store, cache, time.time)
+    learning = Learning(
+        store.engine,
+        settings.routing,
+        deadline_ms=settings.defaults.deadline_ms,
+        clock=time.time,
+    )
     rim = Rim(
         settings=settings,
         engines=engines,
@@ -158,13 +158,21 @@ def create_app(settings: Settings) -> FastAPI:
         routes=make_routes(settings),
         cache=cache,
         store=store,
+        learning=learning,
     )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as closing:
             # Closed in reverse: the engines first, the spool last, so that nothing is lost.
-            parts: tuple[Part, ...] = (store, doubts, rim.runner, *engines.values())
+            parts: tuple[Part, ...] = (
+                store,
+                cache,
+                doubts,
+                learning,
+                rim.runner,
+                *engines.values(),
+            )
             for part in parts:
                 await part.start()
                 closing.push_async_callback(part.close)

@@ -64,9 +64,37 @@ class StoreSettings(Section):
 
 
 class CacheSettings(Section):
-    url: str = Field("memory://", description="Where verified answers are cached.")
+    url: str = Field(
+        "memory://",
+        description="Where verified answers are kept: `memory://` (this process), or Redis by "
+        "`redis://`, `rediss://` or `unix://`.",
+    )
     ttl_s: float = Field(86_400.0, gt=0, description="Seconds an entry lives, plus or minus 10 %.")
-    max_bytes: int = Field(64 * 2**20, ge=0, description="Memory bound of the memory cache.")
+    max_bytes: int = Field(64 * 2**20, ge=0, description="Memory bound of `memory://`.")
+    prefix: str = Field(
+        "verivote",
+        pattern="^[A-Za-z0-9_.-]{1,64}$",
+        description="What the names of all keys in Redis begin with.",
+    )
+    hmac_key: str = Field(
+        "",
+        description="Signs what is kept in Redis, as `env:NAME`, 16 characters or more; gateways "
+        "with the same one share it. Empty: made from the secret in the data folder.",
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _has_a_known_scheme(cls, value: str) -> str:
+        if value != "memory://" and not value.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must be memory://, redis://…, rediss://… or unix://…")
+        return value
+
+    @field_validator("hmac_key")
+    @classmethod
+    def _is_not_in_the_file(cls, value: str) -> str:
+        if value and not value.startswith("env:"):
+            raise ValueError("must name an environment variable, as env:NAME")
+        return value
 
 
 class EngineSettings(Section):
@@ -208,6 +236,19 @@ class RouteSettings(Section):
         return value
 
 
+class RoutingSettings(Section):
+    learn_every_s: float = Field(
+        60.0, ge=0.1, description="Seconds between two looks at what became known in the log."
+    )
+    max_loss: float = Field(
+        0.02,
+        ge=0,
+        le=1,
+        description="Accuracy that tasks may lose, in their mean, by getting one sample because "
+        "the learned score finds them easy; 0: it never decides.",
+    )
+
+
 class TelemetrySettings(Section):
     otlp_endpoint: str = Field("", description="OTLP/HTTP collector; empty exports nothing.")
     content: bool = Field(False, description="Put prompts and answers on spans.")
@@ -223,6 +264,7 @@ class Settings(Section):
     routes: tuple[RouteSettings, ...] = Field(
         (), description="The first that matches says how a request is answered."
     )
+    routing: RoutingSettings = RoutingSettings()
     verifiers: VerifierSettings = VerifierSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     data: Path = Field(

@@ -11,6 +11,7 @@ import pytest
 
 from tests.parts import require
 from tests.postgres import Server, find_programs, running_server
+from tests.redis_server import RedisServer, find_program, running_redis
 from tests.running import RunningGateway, running_gateway, settings_for
 
 
@@ -31,4 +32,20 @@ def postgres() -> Iterator[Server]:
     """A real Postgres on a free port, one for the whole session."""
     require(find_programs(), "no Postgres programs (initdb, pg_ctl) on this machine")
     with running_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A real Redis on a free port, one for the whole session; for tests that leave it as it is."""
+    require(find_program(), "no redis-server on this machine")
+    with running_redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis for a test that stops, pauses or fills it."""
+    require(find_program(), "no redis-server on this machine")
+    with running_redis(tmp_path) as server:
         yield server
