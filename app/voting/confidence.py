@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from app.group import Group
@@ -112,24 +112,25 @@ class Calibration:
         return {
             "route": self.route,
             "policy": self.policy,
+            "columns": ["trace_id", "right", "said", *_EVIDENCE],
             "outcomes": [
-                {
-                    "trace_id": outcome.trace_id,
-                    "right": outcome.right,
-                    "said": outcome.said,
-                    "evidence": asdict(outcome.evidence),
-                }
-                for outcome in self.outcomes
+                [o.trace_id, o.right, o.said, *(getattr(o.evidence, name) for name in _EVIDENCE)]
+                for o in self.outcomes
             ],
         }
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Calibration:
         """Raises KeyError, TypeError or ValueError when the state is not of this form."""
-        outcomes = [
-            Outcome(**{**row, "evidence": Evidence(**row["evidence"])}) for row in state["outcomes"]
-        ]
+        outcomes = []
+        for row in state["outcomes"]:
+            values = dict(zip(state["columns"], row, strict=True))
+            evidence = Evidence(**{name: values.pop(name) for name in _EVIDENCE})
+            outcomes.append(Outcome(evidence=evidence, **values))
         return calibrate(outcomes, route=state["route"], policy=state["policy"])
+
+
+_EVIDENCE = tuple(field.name for field in fields(Evidence))
 
 
 def evidence_of(group: Group) -> Evidence:

@@ -173,9 +173,14 @@ def test_a_calibration_is_read_back_from_its_state():
     "state",
     [
         {},
-        {"route": "r", "policy": "p", "outcomes": [{}]},
-        {"route": "r", "policy": "p", "outcomes": [{"evidence": {"n": 1}, "right": True}]},
-        {"route": "r", "policy": "p", "outcomes": [{"evidence": {"votes": 1}, "right": True}]},
+        {"route": "r", "policy": "p", "outcomes": [[]]},
+        {"route": "r", "policy": "p", "columns": ["right"], "outcomes": [[True]]},
+        {"route": "r", "policy": "p", "columns": ["right"], "outcomes": [[True, 3]]},
+        {
+            **fit_calibration([(THREE, True)]).to_state(),
+            "outcomes": [["", True, None, *"abcdef", False]],
+        },
+        {**fit_calibration([(THREE, True)]).to_state(), "outcomes": 7},
     ],
 )
 def test_a_state_of_another_form_is_refused(state):
