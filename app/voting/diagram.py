@@ -15,7 +15,7 @@ from app.voting.reliability import BINS, Bin, Reliability
 
 SIDE = 240
 """Side of the square plot; all lengths are in SVG units."""
-LEFT, TOP, RIGHT, FOOT = 62, 12, 16, 74
+LEFT, TOP, RIGHT, FOOT = 62, 12, 24, 74
 WIDTH, HEIGHT = LEFT + SIDE + RIGHT, TOP + SIDE + FOOT
 COUNTS = 22
 """Height of the tallest column at the foot."""
