@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.group import Group, Sample, Scored, VerifierRef
@@ -17,6 +18,8 @@ _MARKS = {
     "code_fence_removed": "code fence removed",
     "bad_unicode": "broken characters replaced",
 }
+_PROGRAM_RUN = "program_run"
+"""No mark: that a text is a program's output is told by its kind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +78,10 @@ class CandidateView:
     """What the model wrote, where it was changed before it was served."""
     reasoning: Shown | None
     finish: str
+    kind: str
+    """`program` where the text is what a program printed; empty for a plain text."""
+    stage: str
+    """Whose it is, where two models were asked; empty where one was."""
     marks: tuple[str, ...]
     """Cancelled, altered, refused: what sets it apart."""
     tokens: str
@@ -116,18 +123,21 @@ _SOURCES = {"auto": "the prompt itself", "request": "the request", "route": "the
 
 def candidate_views(group: Group) -> tuple[CandidateView, ...]:
     """Every sample of the group, in drawing order."""
-    proven = any(is_proven(scored) for scored in group.scored)
-    return tuple(_candidate(group, scored, proven) for scored in in_drawing_order(group))
+    proven = {scored.sample.stage for scored in group.scored if is_proven(scored)}
+    return tuple(
+        _candidate(group, scored, scored.sample.stage in proven)
+        for scored in in_drawing_order(group.scored)
+    )
 
 
-def in_drawing_order(group: Group) -> list[Scored]:
+def in_drawing_order(scored: Sequence[Scored]) -> list[Scored]:
     """The record keeps samples as they arrived; people look for them by number."""
-    return sorted(group.scored, key=lambda scored: scored.sample.index)
+    return sorted(scored, key=lambda each: each.sample.index)
 
 
 def _candidate(group: Group, scored: Scored, proven: bool) -> CandidateView:
     sample, answer, winner = scored.sample, scored.answer, group.winner
-    temperature = group.plan.temperature
+    temperature = group.plan_of(sample).temperature
     return CandidateView(
         number=sample.index + 1,
         anchor=f"candidate-{sample.index + 1}",
@@ -143,6 +153,8 @@ def _candidate(group: Group, scored: Scored, proven: bool) -> CandidateView:
         raw=show(sample.raw_text) if sample.raw_text is not None else None,
         reasoning=show(sample.reasoning) if sample.reasoning else None,
         finish=show_line(sample.finish_reason or "never ended", 40),
+        kind="program" if sample.kind == "program" else "",
+        stage=_stage(group, sample),
         marks=_marks(sample),
         tokens=f"{sample.completion_tokens:,}",
         seed="–" if sample.seed is None else str(sample.seed),
@@ -154,10 +166,17 @@ def _candidate(group: Group, scored: Scored, proven: bool) -> CandidateView:
     )
 
 
+def _stage(group: Group, sample: Sample) -> str:
+    if not group.earlier and group.unused is None:
+        return ""
+    return "fallback" if sample.stage else "first model"
+
+
 def _marks(sample: Sample) -> tuple[str, ...]:
     marks = ["cancelled"] if sample.cancelled else []
     marks += ["refused"] if sample.refusal else []
-    return (*marks, *(_MARKS.get(word, show_line(word, 40)) for word in sample.altered))
+    changes = (word for word in sample.altered if word != _PROGRAM_RUN)
+    return (*marks, *(_MARKS.get(word, show_line(word, 40)) for word in changes))
 
 
 def _cell(ref: VerifierRef, verdicts: tuple[Verdict, ...]) -> Cell:

@@ -74,7 +74,7 @@ def _sent(parameters: Parameters) -> dict[str, Any]:
 def _verify(options: Options) -> dict[str, Any]:
     """Only what differs from the defaults."""
     default = Options()
-    names = ("mode", "n", "effort", "deadline_ms", "on_unverified", "cache")
+    names = ("mode", "n", "effort", "rule", "deadline_ms", "on_unverified", "cache")
     asked = {
         name: getattr(options, name)
         for name in names

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.group import Group
+from app.group import Group, Plan
 from app.ui.shown import show_line, show_ms, show_number
 from app.ui.words import ROUTES, Fact
 
@@ -41,7 +41,8 @@ _FEATURES = {"bias": "starting point"}
 
 
 def route_view(group: Group) -> RouteView:
-    plan = group.plan
+    """Of the plan that was made first: a fallback's differs in the model only."""
+    plan = group.earlier[0].plan if group.earlier else group.plan
     reasons = sorted(plan.reasons, key=lambda reason: -abs(reason.contribution))
     most = max((abs(reason.contribution) for reason in reasons), default=0.0) or 1.0
     return RouteView(
@@ -65,7 +66,8 @@ def route_view(group: Group) -> RouteView:
             for reason in reasons
         ),
         plan=(
-            Fact(name="Stop rule", value=plan.rule),
+            Fact(name="Route", value=show_line(plan.route_name, 64)),
+            Fact(name="Stop rule", value=plan.rule.replace("_", " ")),
             Fact(name="First round", value=str(plan.first_round)),
             Fact(name="Cap", value=str(plan.cap)),
             Fact(name="Margin", value=str(plan.margin)),
@@ -73,8 +75,21 @@ def route_view(group: Group) -> RouteView:
             Fact(name="Policy", value=show_line(plan.policy, 120) or "–"),
             Fact(name="Engine", value=show_line(plan.engine, 60)),
             Fact(name="Deadline", value=show_ms(plan.deadline_ms)),
+            *_asked_by_route(plan),
         ),
     )
+
+
+def _asked_by_route(plan: Plan) -> tuple[Fact, ...]:
+    """What only a configured route can ask for, where it does."""
+    facts = []
+    if plan.max_error is not None:
+        facts.append(Fact(name="Wrong at most", value=f"{100 * plan.max_error:g} %"))
+    if plan.fallback:
+        facts.append(Fact(name="Fallback", value=show_line(plan.fallback, 60)))
+    if plan.reuse == "near":
+        facts.append(Fact(name="Reuse", value="near, checked anew"))
+    return tuple(facts)
 
 
 def _percent(share: float) -> float:

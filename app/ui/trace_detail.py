@@ -38,6 +38,7 @@ from app.ui.words import (
     BADGES,
     Badge,
     Fact,
+    cache_word,
     explain_altered,
     explain_degraded,
     explain_status,
@@ -276,7 +277,7 @@ def _count(number: int, noun: str) -> str:
 
 def _cache_word(group: Group) -> str:
     if group.cache.hit:
-        return "hit"
+        return cache_word(group)
     return "missed" if _asks_cache(group) else "not asked"
 
 
@@ -346,13 +347,23 @@ def _learning(group: Group) -> LearningView:
     )
 
 
+_FROM_CACHE = {
+    "hit": "The answer was verified{age}.",
+    "negative": "No answer could be verified{age}, with as many samples as this request may draw.",
+    "reverified": "The answer was first verified{age}; today's model or verifiers are others, and "
+    "the verifiers passed it anew.",
+    "near": "The answer was verified{age} for another wording; the verifiers passed it on this "
+    "one.",
+}
+
+
 def _cache(group: Group) -> CacheView:
     record = group.cache
     if record.hit and record.coalesced:
         sentence = "An equal request was already running; its answer was shared with this one."
     elif record.hit:
         age = f" {show_seconds(record.age_s)} earlier" if record.age_s is not None else ""
-        sentence = f"Served from the cache. The answer was verified{age}."
+        sentence = f"Served from the cache. {_FROM_CACHE[cache_word(group)].format(age=age)}"
     elif _asks_cache(group):
         sentence = "The cache held no verified answer for exactly this request."
     else:

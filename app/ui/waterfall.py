@@ -16,7 +16,9 @@ _NAMES = {
     "cache": "Look in the cache",
     "plan": "Choose the route",
     "decide": "Count and decide",
+    "fallback": "Ask the fallback",
 }
+_RUN = "run_program"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +76,7 @@ def waterfall(group: Group) -> Waterfall:
         judged = tuple(
             span
             for span in group.spans
-            if span.sample == scored.sample.index and span.name.startswith("verify:")
+            if span.sample == scored.sample.index and span.name.startswith(("verify:", _RUN))
         )
         timed.append((scored.sample.started_ms, _sample_step(scored.sample, judged, end)))
     return Waterfall(
@@ -117,7 +119,8 @@ def _sample_step(sample: Sample, judged: tuple[Span, ...], end: float) -> Step:
     for span in judged:
         work = span.start_ms + span.wait_ms
         parts += [("wait", span.start_ms, work), ("verify", work, span.end_ms)]
-        name = show_line(span.name.removeprefix("verify:"), 60)
+        own = "run the program" if span.name == _RUN else span.name.removeprefix("verify:")
+        name = show_line(own, 60)
         words.append(f"{name} {show_ms(span.end_ms - work)}")
     queued = sum(span.wait_ms for span in judged)
     return Step(

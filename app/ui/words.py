@@ -160,12 +160,29 @@ def _doubt(group: Group, winner: Scored) -> str:
     return "The samples did not agree clearly enough, and nothing could prove an answer."
 
 
+_CACHED = {
+    "hit": "a verified answer to the same request was in the cache",
+    "negative": "the same request was tried with as many samples shortly before, and no answer "
+    "could be verified",
+    "reverified": "an answer that older versions had verified was checked anew, and passed",
+    "near": "a verified answer to another wording was checked on this one, and passed",
+}
+
+
+def cache_word(group: Group) -> str:
+    """How an answer came from the cache: `hit`, or what makes it a special one."""
+    for word in ("coalesced", "negative", "reverified", "near"):
+        if getattr(group.cache, word):
+            return word
+    return "hit"
+
+
 def explain_stop(group: Group) -> str:
     """Why no more samples were drawn."""
     if group.cache.hit and group.cache.coalesced:
         return "Nothing was drawn: an equal request was running, and its answer was shared."
     if group.cache.hit:
-        return "Nothing was drawn: a verified answer to the same request was in the cache."
+        return f"Nothing was drawn: {_CACHED[cache_word(group)]}."
     if group.decision is None:
         return "Nothing was decided, because the request failed."
     return stop_sentence(group.plan, group.tally, group.decision.stop_reason)

@@ -489,6 +489,57 @@ def without_content() -> Group:
     )
 
 
+def cascade() -> Group:
+    """A small model split over a word problem; a big one agreed, once in words, once by program."""
+    prompt = "A tram has 4 cars with 48 seats each; 35 seats are taken. How many are free?"
+    plan = make_plan(
+        rule="two_kinds", first_round=2, cap=4, route_name="sums", fallback="big", max_error=0.05
+    )
+    small = tuple(
+        Scored(
+            sample=make_sample(index, f"There are {value} free seats."),
+            answer=number_answer(value),
+        )
+        for index, value in enumerate(("157", "13", "192", "83"))
+    )
+    given_up = close(
+        Group(task=make_task(0, prompt), plan=plan, scored=small), "unverified", 0, "cap"
+    )
+    asked = dataclasses.replace(plan, policy="big-7b", engine="large", fallback="")
+    said = make_sample(
+        4,
+        "4 × 48 = 192, and 192 − 35 = 157 seats are free.",
+        stage=1,
+        round=3,
+        started_ms=420.0,
+        first_token_ms=470.0,
+        finished_ms=640.0,
+    )
+    ran = dataclasses.replace(
+        said,
+        index=5,
+        kind="program",
+        text="157",
+        raw_text="```python\nprint(4 * 48 - 35)\n```",
+        altered=("program_run",),
+        trainable=False,
+        not_trainable="program",
+    )
+    broken = dataclasses.replace(ran, index=6, text="", raw_text="```python\n1 / 0\n```")
+    failed_run = Answer(kind="none", rule=None, reason="program_raised: ZeroDivisionError")
+    group = given_up.next_stage(asked).with_scored(
+        Scored(sample=said, answer=number_answer("157")),
+        Scored(sample=ran, answer=number_answer("157")),
+        Scored(sample=broken, answer=failed_run),
+    )
+    tallied = group.with_tally(tally_votes(group.current))
+    closed = close(tallied, "agreed", 4, "two_kinds", counted=False)
+    return closed.with_spans(
+        Span(name="run_program", start_ms=640.0, end_ms=668.0, sample=5),
+        Span(name="fallback", start_ms=400.0, end_ms=670.0),
+    )
+
+
 def every_group() -> tuple[Group, ...]:
     return (
         split_vote(),
@@ -500,4 +551,5 @@ def every_group() -> tuple[Group, ...]:
         hostile(),
         greeting(),
         without_content(),
+        cascade(),
     )

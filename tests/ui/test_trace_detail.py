@@ -4,12 +4,13 @@ import dataclasses
 
 import pytest
 
-from app.group import Group, Options, Tally
+from app.group import Decision, Group, Options, Tally
 from app.store.base import Label
 from app.ui.trace_detail import TraceDetail, trace_detail
 from tests.ui.sample_groups import (
     NOON,
     cached,
+    cascade,
     every_group,
     failed,
     greeting,
@@ -260,4 +261,69 @@ def test_every_state_of_a_group_becomes_a_page():
         "Unverified",
         "Unverified",
         "Verified",
+        "Agreed",
     ]
+
+
+def test_a_cascade_shows_what_each_model_came_to_and_whose_answer_is_served():
+    page = view(cascade())
+
+    assert [(s.name, s.answer, s.samples, s.votes, s.served) for s in page.stages] == [
+        ("First model", "157", 4, "1 of 4", False),
+        ("Fallback", "157", 3, "2 of 2", True),
+    ]
+    assert page.stages[0].policy == "SmolLM2-135M-Instruct on main"
+    assert page.stages[0].stop == "Drawing stopped at the cap of 4 samples."
+    assert "a text and a program" in page.stages[1].stop
+    assert [(row.answer, row.votes) for row in page.tally.rows] == [("157", 2)]
+    assert page.tally.silent == ((7, "its program failed (ZeroDivisionError)"),)
+
+
+def test_a_fallback_of_no_use_is_shown_after_the_answer_that_stands():
+    nothing = Decision(status="unverified", winner=None, stop_reason="engine")
+    group = cascade().with_decision(nothing).previous_stage().with_degraded("fallback")
+    page = view(group)
+
+    assert [(s.name, s.answer, s.served) for s in page.stages] == [
+        ("First model", "157", True),
+        ("Fallback", "–", False),
+    ]
+    assert page.degraded == (
+        "The fallback was asked and gave nothing better; the first model's answer stands.",
+    )
+    assert [row.answer for row in page.tally.rows] == ["13", "157", "192", "83"]
+
+
+def test_one_model_is_no_cascade():
+    assert view(split_vote()).stages == ()
+    assert {candidate.stage for candidate in view(split_vote()).candidates} == {""}
+
+
+def test_a_program_is_shown_beside_what_it_printed():
+    program = view(cascade()).candidates[5]
+
+    assert (program.kind, program.stage, program.text.text) == ("program", "fallback", "157")
+    assert program.raw is not None
+    assert "print(4 * 48 - 35)" in program.raw.text
+    assert program.marks == ()
+
+
+def test_the_time_of_a_program_and_of_the_fallback_is_shown():
+    steps = {step.name: step.detail for step in view(cascade()).waterfall.steps}
+
+    assert "Ask the fallback" in steps
+    assert "run the program 28 ms" in steps["Candidate 6"]
+
+
+def test_the_plan_names_the_route_and_what_only_a_route_can_ask():
+    plan = {fact.name: fact.value for fact in view(cascade()).route.plan}
+    default = {fact.name: fact.value for fact in view(split_vote()).route.plan}
+
+    assert (plan["Route"], plan["Stop rule"], plan["Fallback"], plan["Wrong at most"]) == (
+        "sums",
+        "two kinds",
+        "big",
+        "5 %",
+    )
+    assert default["Route"] == "default"
+    assert {"Fallback", "Wrong at most", "Reuse"} & default.keys() == set()
