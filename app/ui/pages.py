@@ -19,8 +19,10 @@ from ulid import ULID
 from app.api.auth import SESSION_COOKIE, authenticate, sign_session, tenant_of_key
 from app.errors import NotFound, RequestError, Unauthenticated, VerivoteError
 from app.store.base import Label, LabelKind
+from app.ui.cache_page import cache_page
 from app.ui.forms import check_token, form_token, read_form
 from app.ui.labels import label_panel
+from app.ui.reliability import reliability_page
 from app.ui.render import render, static_response
 from app.ui.shown import show_line
 from app.ui.trace_detail import trace_detail
@@ -144,6 +146,27 @@ async def label_trace(request: Request, trace_id: str) -> Response:
     return render("labels.html", panel=panel)
 
 
+@router.get("/cache")
+async def show_cache(request: Request) -> Response:
+    """What is kept, what it was good for, and whether it works."""
+    await authenticate(request, "admin")
+    stats = await request.app.state.rim.cache.stats()
+    return render("cache.html", page=cache_page(stats, session=_has_session(request)))
+
+
+@router.get("/reliability")
+async def show_reliability(request: Request) -> Response:
+    """Whether the confidences of each route meant what they said; labels of all tenants count."""
+    await authenticate(request, "admin")
+    state = request.app.state
+    learning = state.rim.learning
+    promises = {r.name: r.max_error for r in state.settings.routes if r.max_error is not None}
+    context = reliability_page(
+        learning.calibrations() if learning else (), promises, session=_has_session(request)
+    )
+    return render("reliability.html", page=context)
+
+
 @router.get("/login")
 async def ask_for_key(request: Request) -> Response:
     if request.app.state.settings.server.keys == "off":
@@ -219,7 +242,8 @@ def _login(wanted: str, message: str, *, status: int = 200) -> Response:
 
 def _local_path(wanted: str) -> str:
     """Where to go after the login: a path of the pages, never another site."""
-    return wanted if wanted.startswith("/traces") and "\\" not in wanted else "/traces"
+    known = wanted.startswith("/traces") or wanted in ("/cache", "/reliability")
+    return wanted if known and "\\" not in wanted else "/traces"
 
 
 def _label_kind(said: str) -> LabelKind:

@@ -52,6 +52,7 @@ class ReliabilityPage:
     width: int
     """Of a diagram, in the units of its elements."""
     height: int
+    """The same upward."""
     routes: tuple[RouteReliability, ...]
     """Those with the most labels first."""
 
@@ -83,7 +84,8 @@ def _route(calibration: Calibration, promise: float | None) -> RouteReliability:
         policy=show_line(calibration.policy, 120),
         sentence=_sentence(calibration, found),
         facts=tuple(_facts(calibration, found, promise)),
-        drawing=Markup(draw(found)) if found else None,  # noqa: S704  numbers only
+        # Only numbers and our own words are drawn.
+        drawing=Markup(draw(found)) if found else None,
         bins=tuple(_row(each) for each in found.bins) if found else (),
     )
 

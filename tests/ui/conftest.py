@@ -82,7 +82,7 @@ def serve(data: Path, groups: tuple[Group, ...], settings: Settings) -> Iterator
         for group in groups:
             await store.append(group)
         await cache.put(CacheEntry(key=CACHE_KEY, group=split_vote(), created_at=NOON))
-        app.state.rim = SimpleNamespace(store=store, cache=cache, clock=clock)
+        app.state.rim = SimpleNamespace(store=store, cache=cache, clock=clock, learning=None)
         loops.append(asyncio.get_running_loop())
         yield
         await store.close()

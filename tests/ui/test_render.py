@@ -12,7 +12,9 @@ import pytest
 from jinja2 import meta, nodes
 
 from app.ui import pages
+from app.ui.cache_page import CachePage
 from app.ui.labels import LabelPanel
+from app.ui.reliability import ReliabilityPage
 from app.ui.render import HERE, environment, render, static_names, static_response
 from app.ui.trace_detail import TraceDetail
 from app.ui.trace_list import TraceList
@@ -21,7 +23,9 @@ PAGES = {
     "list.html": TraceList,
     "trace.html": TraceDetail,
     "login.html": pages.LoginPage,
+    "reliability.html": ReliabilityPage,
     "notice.html": pages.Notice,
+    "cache.html": CachePage,
 }
 FILES = sorted([*(HERE / "templates").iterdir(), *(HERE / "static").iterdir()])
 
