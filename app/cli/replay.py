@@ -24,6 +24,7 @@ from app.group import RuleName
 from app.replay.play import Played, Setting
 from app.replay.replay import Job, Run, compare, replay_all, run_here, summarise
 from app.replay.report import AGAINST, HEADINGS, mean_row, table_row, to_json
+from app.replay.report import plot as draw
 from app.replay.rows import read_recordings
 
 HELP = """Replay recorded samples through the vote: accuracy, samples, rounds, tokens, calibration.
@@ -68,6 +69,10 @@ def replay(
     jobs: Annotated[
         int | None, typer.Option(min=1, max=64, help="Processes. Default: one a processor.")
     ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="SVG", help="Draw how reliable the confidences are."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--json", metavar="OUT", help="Write the numbers as JSON.")
     ] = None,
@@ -93,6 +98,8 @@ def replay(
     if out is not None:
         found = to_json(ours, summaries, against=against, differences=differences, pooled=pooled)
         _write(out, json.dumps(found, indent=1) + "\n")
+    if plot is not None:
+        _write(plot, draw(summaries))
     rows = [
         table_row(summary, differences[number] if differences else None)
         for number, summary in enumerate(summaries)

@@ -7,39 +7,12 @@ percentile bootstrap), so more orders never make an interval narrower than the q
 from __future__ import annotations
 
 import random
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 DRAWS = 1000
 """Bootstrap samples of an interval."""
-
-
-BINS = 10
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Believed:
-    """One answer with the confidence that it would have been served with."""
-
-    confidence: float
-    right: bool
-
-
-def calibration_error(answers: Sequence[Believed]) -> float:
-    """Expected calibration error: over `BINS` bins of equal width, the distance of the mean
-    confidence from the share that is right, weighted by the answers in the bin."""
-    bins: dict[int, list[Believed]] = defaultdict(list)
-    for answer in answers:
-        bins[min(int(answer.confidence * BINS), BINS - 1)].append(answer)
-    gaps = (abs(sum(a.confidence - a.right for a in each)) for each in bins.values())
-    return sum(gaps) / len(answers)
-
-
-def brier(answers: Sequence[Believed]) -> float:
-    """Mean squared distance of the confidence from 1 for right and 0 for wrong."""
-    return fmean((answer.confidence - answer.right) ** 2 for answer in answers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

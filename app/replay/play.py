@@ -163,7 +163,7 @@ def _scored(recorded: Recorded, index: int, step: Draw, *, checked: bool) -> Sco
         round=step.round,
         call=step.round - 1,
         choice=index - step.first_index,
-        text=" " * (recorded.chars or 0),
+        text=" " * max(1, recorded.chars or 0),
         finish_reason="stop",
         completion_tokens=recorded.tokens or 0,
     )

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from itertools import islice
 from statistics import fmean
 
-from app.replay.measure import Believed, Estimate, estimate, estimate_pooled
+from app.replay.measure import Estimate, estimate, estimate_pooled
 from app.replay.play import Played, Setting, play
 from app.replay.rows import Recording, Row, Traits, traits_of
 from app.voting.confidence import confidence, fit_calibration
+from app.voting.reliability import Believed, Reliability, reliability_of
 
 CHUNK = 64
 """Rows of one job."""
@@ -104,8 +105,8 @@ def jobs_of(recording: Recording, setting: Setting) -> Iterator[Job]:
         yield Job(rows=rows, traits=traits, setting=setting)
 
 
-def believed(replayed: Replayed) -> list[Believed]:
-    """Every answer that gets a number, in every order.
+def believed(replayed: Replayed, order: int) -> list[Believed]:
+    """Every answer of this order that would have been served with a confidence.
 
     The calibration is fitted on one half of the questions, as the product fits it on a log of them,
     and asked about the other half, both ways. Where a half has too few labels for a number there is
@@ -113,19 +114,18 @@ def believed(replayed: Replayed) -> list[Believed]:
     """
     found = []
     halves = [half_of(row.id) for row in replayed.recording.rows]
-    for order in range(replayed.setting.orders):
-        for asked in (0, 1):
-            labelled = [
-                (orders[order].evidence, orders[order].right)
-                for orders, half in zip(replayed.played, halves, strict=True)
-                if half != asked
-            ]
-            calibration = fit_calibration(labelled)
-            for orders, half in zip(replayed.played, halves, strict=True):
-                if half == asked:
-                    sure = confidence(orders[order].evidence, calibration)
-                    if sure is not None:
-                        found.append(Believed(confidence=sure, right=orders[order].right))
+    played = [orders[order] for orders in replayed.played]
+    for asked in (0, 1):
+        calibration = fit_calibration(
+            (each.evidence, each.right)
+            for each, half in zip(played, halves, strict=True)
+            if half != asked
+        )
+        for each, half in zip(played, halves, strict=True):
+            if half == asked:
+                sure = confidence(each.evidence, calibration)
+                if sure is not None:
+                    found.append(Believed(confidence=sure, right=each.right))
     return found
 
 
@@ -152,13 +152,17 @@ class Summary:
     """Share of the samples that had no answer."""
     stopped: Mapping[str, float]
     """Share of the questions by the reason why drawing stopped."""
-    believed: tuple[Believed, ...]
+    reliability: Reliability | None
+    """Of the confidences in all orders; None where there are none."""
+    diagram: Reliability | None
+    """The same in one order, so that every answer counts once and its intervals are true."""
 
 
 def summarise(replayed: Replayed) -> Summary:
     recording, setting = replayed.recording, replayed.setting
     every = [played for orders in replayed.played for played in orders]
     tokens = [played.tokens for played in every if played.tokens is not None]
+    sure = [believed(replayed, order) for order in range(setting.orders)]
     reasons = Counter(played.reason for played in every)
     return Summary(
         dataset=recording.dataset,
@@ -172,7 +176,8 @@ def summarise(replayed: Replayed) -> Summary:
         cancelled=fmean(played.cancelled for played in every),
         nulls=sum(played.nulls for played in every) / sum(played.samples for played in every),
         stopped={reason: count / len(every) for reason, count in sorted(reasons.items())},
-        believed=tuple(believed(replayed)),
+        reliability=reliability_of([each for order in sure for each in order]),
+        diagram=reliability_of(sure[0]),
     )
 
 

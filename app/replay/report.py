@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-from app.replay.measure import Estimate, brier, calibration_error
+from app.replay.measure import Estimate
 from app.replay.play import Setting
 from app.replay.replay import Difference, Summary
+from app.voting.diagram import reliability_svg
 
 HEADINGS = (
     "dataset",
@@ -57,7 +58,7 @@ def to_json(
 
 def group_json(summary: Summary) -> dict[str, Any]:
     """The fixed keys first, then what only this replay knows. Shares are 0..1."""
-    answers = summary.believed
+    sure = summary.reliability
     return {
         "dataset": summary.dataset,
         "model": summary.model,
@@ -66,8 +67,9 @@ def group_json(summary: Summary) -> dict[str, Any]:
         "samples": summary.samples.mean,
         "rounds": summary.rounds,
         "tokens": summary.tokens,
-        "ece": calibration_error(answers) if answers else None,
-        "brier": brier(answers) if answers else None,
+        "ece": sure.calibration_error if sure else None,
+        "brier": sure.brier if sure else None,
+        "brier_of_a_constant": sure.constant_brier if sure else None,
         "cap": summary.cap,
         "accuracy_interval": _interval(summary.accuracy),
         "samples_interval": _interval(summary.samples),
@@ -118,6 +120,13 @@ def difference_cells(difference: Difference) -> list[str]:
         f"{100 * right.mean:+.2f} [{100 * right.low:+.2f}, {100 * right.high:+.2f}]",
         f"{cost.mean:+.2f} [{cost.low:+.2f}, {cost.high:+.2f}]",
     ]
+
+
+def plot(summaries: Sequence[Summary]) -> str:
+    """An SVG with a reliability diagram of each group that has confidences."""
+    return reliability_svg(
+        {f"{each.dataset} / {each.model}": each.diagram for each in summaries if each.diagram}
+    )
 
 
 def _difference_json(difference: Difference) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def lead_probability(first: int, second: int) -> float:
     It is the chance that of `first + second + 1` fair coins at most `first` show heads.
     """
     coins = first + second + 1
-    return sum(comb(coins, heads) for heads in range(first + 1)) / 2**coins
+    return sum(comb(coins, heads) for heads in range(first + 1)) / (1 << coins)
 
 
 def top_two(tally: Tally) -> tuple[int, int]:

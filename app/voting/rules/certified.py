@@ -48,7 +48,7 @@ def certified_level(tally: Tally, *, choices: int = 0) -> float:
 def doubt(leader: int, rival: int) -> float:
     """The level at which the two counts are told apart: 1 / (prior-posterior ratio) at p = ½."""
     votes = leader + rival
-    return (votes + 1) * comb(votes, leader) / 2**votes
+    return (votes + 1) * comb(votes, leader) / (1 << votes)
 
 
 def _rivals(tally: Tally, choices: int) -> int:
