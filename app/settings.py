@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from app.errors import ConfigError
 from app.group import ContentLevel, Effort, Mode, OnUnverified, Reuse, RuleName
 from verifiers.base import AnswerKind
+from verifiers.sandbox.backends import read_back_end
 
 ENV_PREFIX = "VERIVOTE__"
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
@@ -161,8 +162,11 @@ class PoolSettings(Section):
 class VerifierSettings(Section):
     deadline_ms: int = Field(5_000, ge=10, description="Milliseconds of work for one verdict.")
     workers: int = Field(2, ge=1, le=64, description="Killable worker processes.")
-    sandbox: Literal["on", "unsafe"] = Field(
-        "on", description="`unsafe` runs code of models without protection. Never in service."
+    sandbox: str = Field(
+        "on",
+        description="Where code of models runs: `on` in locked-down processes, `bubblewrap` in "
+        "namespaces besides, `docker` or `docker:IMAGE` in containers. `unsafe` is without "
+        "protection, never in service.",
     )
     judge_engine: str = Field("", description="Engine that judges ask; empty: none can be asked.")
     judge_deadline_ms: int = Field(
@@ -181,6 +185,11 @@ class VerifierSettings(Section):
     pools: dict[str, PoolSettings] = Field(
         default_factory=dict, description="Verifiers of which some look at each request."
     )
+
+    @field_validator("sandbox")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        return read_back_end(value)
 
 
 class MatchSettings(Section):

@@ -70,7 +70,10 @@ class Opinion:
 
 
 async def inquire(ask: Ask, inquiry: Inquiry) -> dict[str, Opinion]:
-    """An opinion on every question, by id in their order. Raises `BadReply`, and whatever `ask` raises."""
+    """An opinion on every question, by id in their order.
+
+    Raises `BadReply`, and whatever `ask` raises.
+    """
     if isinstance(ask, Decides):
         read = await _by_labels(ask, inquiry)
         if read is not None:

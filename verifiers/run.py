@@ -32,7 +32,8 @@ from verifiers.panel import Judged, Member, Panel
 from verifiers.plugins import load_plugin
 from verifiers.preparing import Preparing
 from verifiers.programs import ProgramRun, Programs
-from verifiers.sandbox.engine import Engine, LandlockEngine, Mode
+from verifiers.sandbox.backends import make_engine, needs_trial
+from verifiers.sandbox.engine import Engine
 from verifiers.specs import check_spec
 from verifiers.workers import WorkerPool
 
@@ -48,7 +49,7 @@ class Runner:
         deadline_ms: float = 5_000,
         workers: int = 2,
         plugins: Sequence[str] = (),
-        sandbox: Mode = "on",
+        sandbox: str | Engine = "on",
         ask: Ask | None = None,
         ask_deadline_ms: float = 30_000,
         min_covered: float = 0.0,
@@ -59,7 +60,8 @@ class Runner:
         """`plugins` bring verifiers of others (verifiers/plugins.py), which judge in workers only.
         Raises `BadPlugin` for one that cannot be loaded.
 
-        `sandbox="unsafe"` runs code of models with all rights of this process, and says so loudly.
+        `sandbox` is a back end or its name (verifiers/sandbox/backends.py); `unsafe` runs code of
+        models with all rights of this process, and says so loudly.
         `ask` reaches the model of the judges, within `ask_deadline_ms` a verdict. `min_covered` is
         the share of the weight that a reward needs. `canary_rate` is how often, in 0..1, a verdict
         is accompanied by that of a known-bad answer.
@@ -67,7 +69,8 @@ class Runner:
         self._min_covered = min_covered
         self._watch = CanaryWatch(rate=canary_rate, rng=rng or random.Random(), on_canary=on_canary)
         self._pool = WorkerPool(size=workers, plugins=plugins)
-        self._sandbox: Engine = LandlockEngine(size=workers, mode=sandbox)
+        self._sandbox = make_engine(sandbox, size=workers) if isinstance(sandbox, str) else sandbox
+        self._needs_trial = isinstance(sandbox, str) and needs_trial(sandbox)
         self._programs = Programs(self._sandbox, deadline_ms=deadline_ms)
         self._turn = asyncio.Lock()
         self._preparing = Preparing(self._pool, deadline_ms)
@@ -94,12 +97,21 @@ class Runner:
         return self._watch.out()
 
     @property
+    def sandbox_fault(self) -> str:
+        """Why code cannot be run, as far as it was tried; empty when it can."""
+        return self._sandbox.fault
+
+    @property
     def sandbox_pids(self) -> tuple[int, ...]:
         """Process ids of what runs, or waits, in the sandbox; empty until code was judged."""
         return self._sandbox.pids
 
     async def start(self) -> None:
-        """Nothing is started before it is needed: an idle gateway has no workers."""
+        """Nothing is started before it is needed, so an idle gateway has no workers. But a sandbox
+        that needs more than the kernel is tried now, so that the log says at once what is missing.
+        """
+        if self._needs_trial:
+            await self._programs.why_none()
 
     async def close(self) -> None:
         """Kill the workers, and what runs in the sandbox."""

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from verifiers.base import Candidate, Check, VerifierSpec
 from verifiers.run import Runner
-from verifiers.sandbox import engine, filters, probes, values
-from verifiers.sandbox.engine import LandlockEngine, SandboxTimeout, SandboxUnavailable
+from verifiers.sandbox import filters, local, probes, values
+from verifiers.sandbox.engine import SandboxTimeout, SandboxUnavailable
 from verifiers.sandbox.landlock import landlock_version
+from verifiers.sandbox.local import LocalEngine
 from verifiers.sandbox.values import BadBytes, NotPlain, dumps, loads
 
 JOB = {
@@ -35,7 +36,7 @@ JOB = {
 
 @pytest.fixture
 async def sandbox():
-    sandbox = LandlockEngine()
+    sandbox = LocalEngine()
     yield sandbox
     await sandbox.close()
     assert sandbox.pids == ()
@@ -54,7 +55,7 @@ async def test_nothing_runs_before_the_self_test_and_warm_processes_are_few(sand
     report = await sandbox.run(JOB, 20_000)
 
     assert [run["clean"] for run in report.body["runs"]] == [True, True]
-    assert len(sandbox.pids) <= engine.SPARES
+    assert len(sandbox.pids) <= local.SPARES
 
 
 def test_the_probes_notice_a_process_that_is_not_locked():
@@ -78,7 +79,7 @@ async def test_a_sandbox_with_a_hole_is_not_used(caplog):
     machine = filters.MACHINES[os.uname().machine]
     hole = b"".join([filters._load(0), filters._return(filters.ALLOW)])
     assert machine
-    sandbox = LandlockEngine(system_calls=lambda: hole)
+    sandbox = LocalEngine(system_calls=lambda: hole)
 
     with pytest.raises(SandboxUnavailable, match="fork"):
         await sandbox.run(JOB, 20_000)
@@ -99,8 +100,7 @@ def no_landlock() -> int:
     ids=["no_landlock", "unknown_machine", "no_ruleset"],
 )
 async def test_where_a_part_is_missing_code_is_an_error_and_never_a_pass(broken):
-    runner = Runner(deadline_ms=20_000)
-    runner._sandbox = LandlockEngine(**broken)
+    runner = Runner(deadline_ms=20_000, sandbox=LocalEngine(**broken))
     spec = VerifierSpec(use="unit_tests", options={"tests": "assert f(2) == 4"})
     panel = await runner.prepare([spec], Check())
 
@@ -115,7 +115,7 @@ async def test_where_a_part_is_missing_code_is_an_error_and_never_a_pass(broken)
 
 async def test_without_the_sandbox_it_says_so_loudly(caplog):
     with caplog.at_level(logging.CRITICAL):
-        sandbox = LandlockEngine(mode="unsafe")
+        sandbox = LocalEngine(unsafe=True)
 
     report = await sandbox.run(JOB, 20_000)
     await sandbox.close()
@@ -131,7 +131,7 @@ async def test_tests_that_never_end_meet_the_deadline_and_leave_nobody(sandbox):
     with pytest.raises(SandboxTimeout):
         await sandbox.run(endless, 300)
 
-    assert len(sandbox.pids) <= engine.SPARES
+    assert len(sandbox.pids) <= local.SPARES
 
 
 async def test_a_cancelled_run_leaves_nobody(sandbox):
@@ -144,7 +144,7 @@ async def test_a_cancelled_run_leaves_nobody(sandbox):
     with pytest.raises(asyncio.CancelledError):
         await running
 
-    assert len(sandbox.pids) <= engine.SPARES
+    assert len(sandbox.pids) <= local.SPARES
 
 
 async def test_the_loop_does_not_wait_while_code_runs(sandbox):

@@ -2,7 +2,8 @@
 
 Started as `python -I -S child.py CONTROL RULESET PARENT` with an empty environment. Until the job
 is here no code of a stranger exists; from `lock_down` on the process can read the library, compute,
-and talk over the descriptors it was handed, and nothing else. It is used once.
+and talk over the descriptors it was handed, and nothing else. It is used once. What launched it may
+have walled it in before (`launching.py`); it does not rely on that.
 """
 
 from __future__ import annotations
@@ -23,8 +24,6 @@ SECCOMP_MODE_FILTER = 2
 SIGKILL = 9
 LANDLOCK_RESTRICT_SELF = 446
 CAPSET = {"x86_64": 126, "aarch64": 91}
-FIRST_UID, UIDS = 61_184, 4_000
-"""As root, a process takes a user id of this range that nobody has, by its process id."""
 CONTROL, FIRST_PIPE = 3, 4
 """Where the descriptors stand once a job is taken; the rule set comes after the last pipe."""
 _HIGH = 200
@@ -88,12 +87,13 @@ def lock_down(ruleset: int, parent: int, job: dict[str, Any]) -> None:
     """Give up every right that the job does not need. Raises `CannotLock` or OSError."""
     _limit(job)
     libc = ctypes.CDLL(None, use_errno=True)
-    _leave_root(libc)
+    _leave_root(libc, job["uid"])
     _die_with(parent)  # a change of user forgot it
     _call(libc.prctl, "no_new_privs", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     _call(libc.prctl, "dumpable", PR_SET_DUMPABLE, 0, 0, 0, 0)
-    _call(libc.syscall, "Landlock", LANDLOCK_RESTRICT_SELF, ruleset, 0)
-    os.close(ruleset)
+    if job["landlock"]:
+        _call(libc.syscall, "Landlock", LANDLOCK_RESTRICT_SELF, ruleset, 0)
+        os.close(ruleset)
     _drop_capabilities(libc, job["capabilities"])
     code: bytes = job["filter"]
     if not code:
@@ -127,11 +127,10 @@ def _limit(job: dict[str, Any]) -> None:
         resource.setrlimit(name, (soft, hard))
 
 
-def _leave_root(libc: ctypes.CDLL) -> None:
+def _leave_root(libc: ctypes.CDLL, own: int) -> None:
     """As root, become a user that owns nothing; without the right to, the capabilities still go."""
     if os.getuid() != 0:
         return
-    own = FIRST_UID + os.getpid() % UIDS
     _call(libc.prctl, "keepcaps", PR_SET_KEEPCAPS, 1, 0, 0, 0)
     try:
         os.setgroups([])

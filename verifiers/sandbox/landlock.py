@@ -22,9 +22,9 @@ READ_FILE, READ_DIR = 1 << 2, 1 << 3
 _FS_RIGHTS = ((1, 13), (2, 14), (3, 15), (5, 16))
 """From this version on, so many rights over files are known."""
 _NET_FROM, _SCOPE_FROM = 4, 6
-_PACKAGES = ("site-packages", "dist-packages", "test", "idlelib", "ensurepip")
-_LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib")
-_ZONES = "/usr/share/zoneinfo"
+PACKAGES = ("site-packages", "dist-packages", "test", "idlelib", "ensurepip")
+"""Parts of the library that nobody in the sandbox needs."""
+_LOADER_FOLDERS = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib")
 
 
 def landlock_version() -> int:
@@ -71,29 +71,35 @@ def library_is_public() -> bool:
 
 def readable_paths() -> Iterable[Path]:
     """Files and folders that a sandboxed process may read."""
-    library = Path(sysconfig.get_path("stdlib"))
-    yield from (each for each in library.iterdir() if each.name not in _PACKAGES)
-    yield from {Path(sys.base_prefix, "lib", name) for name in _loaded_from(sys.base_prefix)}
-    for folder in _LIBRARIES:
-        yield from _shared_libraries(Path(folder))
-    zones = Path(_ZONES)
-    if zones.is_dir():
-        yield zones
+    yield from (each for each in library().iterdir() if each.name not in PACKAGES)
+    yield from loaded_from_prefix()
+    yield from shared_libraries()
+    if zones().is_dir():
+        yield zones()
 
 
-def _loaded_from(prefix: str) -> Iterable[str]:
+def library() -> Path:
+    """The interpreter's own modules."""
+    return Path(sysconfig.get_path("stdlib"))
+
+
+def zones() -> Path:
+    return Path("/usr/share/zoneinfo")
+
+
+def loaded_from_prefix() -> Iterable[Path]:
     """The interpreter's own shared libraries, for builds that bring theirs."""
-    folder = Path(prefix, "lib")
-    return [p.name for p in folder.iterdir() if ".so" in p.name] if folder.is_dir() else []
+    folder = Path(sys.base_prefix, "lib")
+    return {each for each in folder.iterdir() if ".so" in each.name} if folder.is_dir() else ()
 
 
-def _shared_libraries(folder: Path) -> Iterable[Path]:
-    """Folders of the loader: those of the architecture, else single libraries."""
-    if not folder.is_dir():
-        return
-    for each in folder.iterdir():
-        if each.name.endswith("-linux-gnu") if each.is_dir() else ".so" in each.name:
-            yield each
+def shared_libraries() -> Iterable[Path]:
+    """Of the loader's folders: those of the architecture, else single libraries."""
+    for name in _LOADER_FOLDERS:
+        folder = Path(name)
+        for each in folder.iterdir() if folder.is_dir() else ():
+            if each.name.endswith("-linux-gnu") if each.is_dir() else ".so" in each.name:
+                yield each
 
 
 def _allow(libc: ctypes.CDLL, ruleset: int, path: Path) -> None:

@@ -104,7 +104,8 @@ def _stray_descriptors(_: Any) -> None:
 
 
 def _environment(_: Any) -> None:
-    if not set(os.environ) <= {"LC_CTYPE"}:
+    harmless = {("PWD", "/")}  # bubblewrap's
+    if {item for item in os.environ.items() if item[0] != "LC_CTYPE"} - harmless:
         return
     raise OSError("empty")
 
