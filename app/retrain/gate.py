@@ -4,42 +4,31 @@ Promote only when all hold: (a) it is better on the primary metric beyond luck, 
 cheaper; (b) no slice of the traffic got worse; (c) verifiers that it was not trained on see at
 least half of the gain; (d) its texts show no sign of degeneration; (e) it has not gone further from
 the incumbent than the budget. α is .01 because a gate that opens every night at .05 would let
-eighteen false wins a year through. Anything that could not be measured counts against it.
+eighteen false wins a year through.
+Without a hidden verifier (c) decides nothing, which is told; an unmeasured KL refuses.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from app.retrain.degeneration import Reading, read_signs
-from app.retrain.evidence import Outcome, Pair
-from app.retrain.paired import (
-    RESAMPLES,
-    Change,
-    Difference,
-    McNemar,
-    differ,
-    smallest_found,
+from app.retrain.evidence import Pair
+from app.retrain.measures import (
+    METRICS,
+    Measure,
+    SliceMeasure,
+    both_of,
+    measure,
+    measure_slices,
 )
+from app.retrain.paired import RESAMPLES, smallest_found
 
 Primary = Literal["pass_at_1", "vote", "verified", "greedy"]
-
-_Number = Callable[[Outcome], float | bool | None]
-METRICS: Mapping[str, _Number] = {
-    "pass_at_1": lambda o: o.pass_at_1,
-    "vote": lambda o: o.voted,
-    "verified": lambda o: o.verified,
-    "greedy": lambda o: o.greedy,
-    "hidden": lambda o: o.hidden,
-    "tokens": lambda o: o.tokens,
-}
-"""What is measured of each prompt; all but tokens are 0..1 and better when higher."""
-_BINARY = frozenset(("vote", "verified", "greedy"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +39,7 @@ class GateSettings:
     alpha: float = 0.01
     """One-sided."""
     min_prompts: int = 200
-    """Held-out prompts that both policies must have answered and verifiers judged."""
+    """Held-out prompts, near-duplicates counted once, that verifiers must have judged for both."""
     max_unchecked: float = 0.1
     """Share of the prompts that may be left out because nothing could be judged."""
     token_saving: float = 0.1
@@ -68,47 +57,6 @@ class GateSettings:
     0.3 and collapsing ones 5 and more."""
     ignored_signs: frozenset[str] = frozenset()
     """Signs of degeneration that never alarm."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measure:
-    """One metric over the prompts where both policies have it."""
-
-    incumbent: float
-    candidate: float
-    delta: float
-    low: float
-    high: float
-    """Two-sided 95 % interval of `delta`, by the paired cluster bootstrap."""
-    p_better: float
-    """One-sided p of "no better"."""
-    test: Literal["bootstrap", "mcnemar"]
-    """Which test gave it: McNemar's needs right and wrong, and prompts that are no duplicates."""
-    prompts: int
-    clusters: int
-    won: int | None = None
-    lost: int | None = None
-    """Prompts that exactly one policy got right, where they are right or wrong."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SliceMeasure:
-    """The primary metric in one part of the traffic."""
-
-    dimension: str
-    value: str
-    """`other` pools the small ones."""
-    prompts: int
-    incumbent: float
-    candidate: float
-    delta: float
-    low: float
-    high: float
-    """Two-sided 95 % interval of `delta`."""
-    bound: float
-    """One-sided lower 95 % bound."""
-    decides: bool
-    """False when even the pool is too small to decide anything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,11 +110,13 @@ def judge(
     enough = _check_enough(pairs, metrics, settings)
     if not enough.passed:
         return _verdict([enough], metrics, (), (), settings)
-    slices = measure_slices(pairs, settings, seed=seed, resamples=resamples)
+    slices = measure_slices(
+        pairs, settings.primary, min_prompts=settings.min_slice, seed=seed, resamples=resamples
+    )
     signs = read_signs(pairs, seed=seed, history=history, ignored=settings.ignored_signs)
     checks = [
         enough,
-        _check_better(pairs, metrics, settings, seed=seed, resamples=resamples),
+        _check_better(metrics, settings),
         _check_slices(slices, settings),
         _check_hidden(pairs, settings),
         _check_signs(signs),
@@ -175,103 +125,17 @@ def judge(
     return _verdict(checks, metrics, slices, signs, settings)
 
 
-def measure(
-    pairs: Sequence[Pair], metric: str, *, seed: int, resamples: int = RESAMPLES
-) -> Measure | None:
-    """None when no prompt has the metric for both policies."""
-    number = METRICS[metric]
-    both = _both(pairs, number)
-    if not both:
-        return None
-    difference = _difference(both, seed=seed, resamples=resamples)
-    low, high = difference.interval()
-    binary = metric in _BINARY
-    test = McNemar(
-        won=sum(old < new for _, old, new in both), lost=sum(old > new for _, old, new in both)
-    )
-    exact = binary and difference.clusters == difference.prompts
-    return Measure(
-        incumbent=math.fsum(old for _, old, _ in both) / len(both),
-        candidate=math.fsum(new for _, _, new in both) / len(both),
-        delta=difference.delta,
-        low=low,
-        high=high,
-        p_better=test.p_better if exact else difference.p_better,
-        test="mcnemar" if exact else "bootstrap",
-        prompts=difference.prompts,
-        clusters=difference.clusters,
-        won=test.won if binary else None,
-        lost=test.lost if binary else None,
-    )
-
-
-def measure_slices(
-    pairs: Sequence[Pair], settings: GateSettings, *, seed: int, resamples: int = RESAMPLES
-) -> tuple[SliceMeasure, ...]:
-    """The primary metric in each slice of each dimension; small slices are pooled."""
-    number = METRICS[settings.primary]
-    parts: defaultdict[str, defaultdict[str, list[Pair]]]
-    parts = defaultdict(lambda: defaultdict(list))
-    for pair in pairs:
-        for dimension, value in pair.incumbent.slices.items():
-            parts[dimension][value].append(pair)
-    found = []
-    for dimension, by_value in sorted(parts.items()):
-        large = {v: p for v, p in by_value.items() if len(p) >= settings.min_slice}
-        pooled = [pair for v, those in by_value.items() if v not in large for pair in those]
-        if pooled:
-            large["other"] = large.get("other", []) + pooled
-        for value, those in sorted(large.items()):
-            both = _both(those, number)
-            if both:
-                difference = _difference(both, seed=seed, resamples=resamples)
-                found.append(_slice(dimension, value, both, difference, settings))
-    return tuple(found)
-
-
-def _slice(
-    dimension: str, value: str, both: _Both, difference: Difference, settings: GateSettings
-) -> SliceMeasure:
-    low, high = difference.interval()
-    return SliceMeasure(
-        dimension=dimension,
-        value=value,
-        prompts=difference.prompts,
-        incumbent=math.fsum(old for _, old, _ in both) / len(both),
-        candidate=math.fsum(new for _, _, new in both) / len(both),
-        delta=difference.delta,
-        low=low,
-        high=high,
-        bound=difference.bound(0.05),
-        decides=difference.prompts >= settings.min_slice,
-    )
-
-
-_Both = Sequence[tuple[str, float, float]]
-"""Cluster, the incumbent's number, the candidate's."""
-
-
-def _both(pairs: Sequence[Pair], number: _Number) -> _Both:
-    found = []
-    for pair in pairs:
-        old, new = number(pair.incumbent), number(pair.candidate)
-        if old is not None and new is not None:
-            found.append((pair.incumbent.cluster, float(old), float(new)))
-    return found
-
-
-def _difference(both: _Both, *, seed: int, resamples: int) -> Difference:
-    changes = [Change(cluster, new - old) for cluster, old, new in both]
-    return differ(changes, seed=seed, resamples=resamples)
-
-
 def _check_enough(
     pairs: Sequence[Pair], metrics: Mapping[str, Measure], settings: GateSettings
 ) -> Check:
     measured = metrics.get(settings.primary)
     usable = measured.prompts if measured else 0
-    reason = f"{usable} of {len(pairs)} held-out prompts could be judged for both policies"
-    if usable < settings.min_prompts:
+    different = measured.clusters if measured else 0
+    reason = (
+        f"{usable} of {len(pairs)} held-out prompts could be judged for both policies, "
+        f"{different} of them different"
+    )
+    if different < settings.min_prompts:
         reason += f"; {settings.min_prompts} are needed"
     elif usable < (1 - settings.max_unchecked) * len(pairs):
         reason += f", more than {settings.max_unchecked:.0%} could not"
@@ -280,29 +144,20 @@ def _check_enough(
     return Check(name="enough", passed=False, reason=reason)
 
 
-def _check_better(
-    pairs: Sequence[Pair],
-    metrics: Mapping[str, Measure],
-    settings: GateSettings,
-    *,
-    seed: int,
-    resamples: int,
-) -> Check:
+def _check_better(metrics: Mapping[str, Measure], settings: GateSettings) -> Check:
     main, name = metrics[settings.primary], settings.primary
+    p = 1.0 if main.p_better is None else main.p_better
     said = (
         f"{name} {main.incumbent:.1%} → {main.candidate:.1%}: {_points(main.delta)} "
-        f"(95 %: {_points(main.low)} to {_points(main.high)}), p = {main.p_better:.2g}"
+        f"(95 %: {_points(main.low)} to {_points(main.high)}), p = {p:.2g}"
     )
-    if main.delta > 0 and main.p_better < settings.alpha:
+    if main.delta > 0 and p < settings.alpha:
         return Check(name="better", passed=True, reason=said)
     tokens = metrics["tokens"]
     saving = 1 - tokens.candidate / tokens.incumbent if tokens.incumbent else 0.0
-    both = _both(pairs, METRICS[name])
-    bound = _difference(both, seed=seed, resamples=resamples).bound(0.01)
-    if bound > -settings.as_good and saving >= settings.token_saving:
-        cheaper = (
-            f"{said}; as good (lower 99 % bound {_points(bound)}) with {saving:.0%} less tokens"
-        )
+    if main.lower_99 > -settings.as_good and saving >= settings.token_saving:
+        bound = f"lower 99 % bound {_points(main.lower_99)}"
+        cheaper = f"{said}; as good ({bound}) with {saving:.0%} fewer tokens"
         return Check(name="better", passed=True, reason=cheaper)
     needs = f"{said}; p < {settings.alpha:g} is needed{_could_find(main, settings)}"
     return Check(name="better", passed=False, reason=needs)
@@ -342,10 +197,10 @@ def _check_slices(slices: Sequence[SliceMeasure], settings: GateSettings) -> Che
 def _check_hidden(pairs: Sequence[Pair], settings: GateSettings) -> Check:
     """On the prompts that hidden verifiers judged for both policies."""
     judged = [p for p in pairs if p.incumbent.hidden is not None and p.candidate.hidden is not None]
-    seen = _both(judged, METRICS["pass_at_1"])
+    seen = both_of(judged, "pass_at_1")
     if not seen:
         return Check(name="hidden", passed=None, reason="no hidden verifier judged these prompts")
-    hidden_both = _both(judged, METRICS["hidden"])
+    hidden_both = both_of(judged, "hidden")
     gain = math.fsum(new - old for _, old, new in seen) / len(seen)
     hidden = math.fsum(new - old for _, old, new in hidden_both) / len(hidden_both)
     reason = (
