@@ -1,18 +1,26 @@
-"""Difficulty of a task from its features: a fixed logistic score with its reasons.
+"""Difficulty of a task from its features: a score, what it is measured against, and the reasons.
 
-The weights are set by hand and shown in every trace. They order prompts sensibly and are not
-calibrated: the score is no probability of being wrong.
+Until a route has learned enough, weights set by hand decide. They order prompts sensibly and are
+not calibrated: that score is no probability of being wrong. A learned score (app/routing/model.py)
+watches first and says so in the reasons; once it may decide, it takes the place of the other.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from app.group import Reason
+from app.routing.examples import DECIDES, ROUTER
 from app.routing.features import Features
+from app.routing.model import DifficultyModel, Standing
 from verifiers.base import AnswerKind
 
 THRESHOLD = 0.5
+"""Of the score by hand."""
+MOST_REASONS = 8
+"""Of a learned score, the weightiest; the others are many and small."""
 
 _BIAS = -2.0
 _KIND_WEIGHT: dict[AnswerKind, float] = {
@@ -28,6 +36,91 @@ _KIND_WEIGHT: dict[AnswerKind, float] = {
     "tool_calls": 0.3,
     "none": -1.0,
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difficulty:
+    """How hard a task is, for whom to sample it once or vote on it."""
+
+    score: float
+    """0..1."""
+    threshold: float
+    """At or above it the task is hard."""
+    reasons: tuple[Reason, ...]
+    standing: Standing | Literal["cold", "by_hand"]
+    """How the learned score stands: `learned` when it decided, `cold` where there is none yet,
+    `by_hand` where it was not asked."""
+
+    @property
+    def is_hard(self) -> bool:
+        return self.score >= self.threshold
+
+    @property
+    def is_learned(self) -> bool:
+        return self.standing == DECIDES
+
+
+def find_difficulty(
+    features: Features, model: DifficultyModel | None, policy: str, *, keep_vote: str = ""
+) -> Difficulty:
+    """What is known of a task that `policy` answers, with what its route has learned so far.
+
+    Small talk stays with the score by hand: nothing needs to be learned about it. `keep_vote` says
+    why the learned score may only watch here; empty when it may decide.
+    """
+    by_hand = difficulty_by_hand(features)
+    if features.small_talk:
+        return by_hand
+    if model is None:
+        return _told(by_hand, "cold")
+    standing: Standing = model.standing_for(policy)
+    judged = model.judge(features)
+    told = [Reason(feature="router_version", value=float(model.version), contribution=0.0)]
+    if judged.expected_gain is not None:
+        gain = round(judged.expected_gain, 4)
+        told.append(Reason(feature="expected_gain", value=gain, contribution=0.0))
+    if standing == DECIDES and keep_vote:
+        standing = "shadow"
+        told.append(Reason(feature="vote_kept", value=keep_vote, contribution=0.0))
+    if standing != DECIDES:
+        return _told(by_hand, standing, *told)
+    weightiest = sorted(judged.parts.items(), key=lambda part: -abs(part[1]))[:MOST_REASONS]
+    learned = Difficulty(
+        score=round(judged.score, 4),
+        threshold=round(judged.cut, 4),
+        reasons=tuple(
+            Reason(feature=name, value=_shown(features, name), contribution=round(part, 4))
+            for name, part in weightiest
+            if round(part, 4)
+        ),
+        standing=standing,
+    )
+    return _told(learned, standing, *told)
+
+
+def difficulty_by_hand(features: Features) -> Difficulty:
+    score, reasons = score_difficulty(features)
+    return Difficulty(
+        score=round(score, 4), threshold=THRESHOLD, reasons=reasons, standing="by_hand"
+    )
+
+
+def _told(
+    difficulty: Difficulty, standing: Standing | Literal["cold"], *more: Reason
+) -> Difficulty:
+    stands = Reason(feature=ROUTER, value=standing, contribution=0.0)
+    reasons = (*difficulty.reasons, stands, *more)
+    return replace(difficulty, reasons=reasons, standing=standing)
+
+
+def _shown(features: Features, name: str) -> float | str | bool:
+    """The value of a learned feature as a person reads it; words and hashes are not shown."""
+    if name.startswith("answer_kind="):
+        return features.answer_kind
+    if name == "decisive_verifier":
+        return features.decisive
+    value = getattr(features, name, True)
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else bool(value)
 
 
 def score_difficulty(features: Features) -> tuple[float, tuple[Reason, ...]]:

@@ -9,8 +9,9 @@ import hashlib
 from dataclasses import replace
 
 from app.group import Effort, Group, Plan, Reason, Route, RuleName, Task, VerifierRef
-from app.routing.difficulty import THRESHOLD, score_difficulty
+from app.routing.difficulty import difficulty_by_hand, find_difficulty
 from app.routing.features import read_features
+from app.routing.model import DifficultyModel
 from app.routing.routes import MatchedRoute
 from app.settings import DEFAULT_ROUTE, DefaultSettings
 from verifiers.base import AnswerContract, AnswerKind
@@ -23,6 +24,9 @@ COMPUTABLE: frozenset[AnswerKind] = frozenset(
     ("number", "math", "choice", "text", "set", "list", "date")
 )
 """Kinds of answers that a program can print."""
+EXPLORED_SHARE = 0.05
+"""Of the tasks on which a learned score decides, so many are drawn deep whatever it says."""
+EXPLORED_SAMPLES = 8
 UNSETTLED = ("cap", "ahead", "samples", "deadline", "engine")
 """Stop reasons after which the vote has not settled anything."""
 
@@ -37,11 +41,12 @@ def make_plan(
     engine: str = "",
     route: MatchedRoute | None = None,
     no_programs: str = "no sandbox",
+    learned: DifficultyModel | None = None,
 ) -> Plan:
     """How the task will be answered.
 
     `engine` is the one that is asked, where it is not the task's; `no_programs` says why none can
-    be run here, and is empty when they can.
+    be run here, and is empty when they can; `learned` is what the route has learned of difficulty.
 
     Off: the client's own parameters, one round of as many samples as it wants choices. Easy: one
     sample, more only when a verifier refutes it. Hard: rounds until the vote or a verifier settles
@@ -49,11 +54,20 @@ def make_plan(
     so the task is easy however difficult it looks.
     """
     decisive = any(ref.decisive for ref in verifiers)
-    features = read_features(task.prompt(), contract, verifiers=len(verifiers), decisive=decisive)
-    difficulty, reasons = score_difficulty(features)
+    features = read_features(
+        task.prompt(),
+        contract,
+        verifiers=len(verifiers),
+        decisive=decisive,
+        system=task.system(),
+        tenant=task.tenant,
+    )
+    difficulty = difficulty_by_hand(features)
+    reasons = difficulty.reasons
     options = task.options
     countable = contract.kind != "none" or bool(verifiers)
     path: Route
+    explored = False
     if options.mode == "off":
         path = "off"
         reasons = (Reason(feature="mode", value="off", contribution=0.0),)
@@ -64,7 +78,10 @@ def make_plan(
         path = "hard"
         reasons = (Reason(feature="mode", value="always", contribution=0.0), *reasons)
     else:
-        path = "hard" if difficulty >= THRESHOLD else "easy"
+        keep_vote = _why_keep_vote(task, route, decisive)
+        difficulty = find_difficulty(features, learned, policy, keep_vote=keep_vote)
+        explored = difficulty.is_learned and _is_explored(task)
+        path, reasons = ("hard" if difficulty.is_hard or explored else "easy"), difficulty.reasons
 
     cap = options.n or CAPS[options.effort]
     if path == "off" or not countable:
@@ -78,11 +95,13 @@ def make_plan(
         reasons = (*reasons, Reason(feature="no_programs", value=why, contribution=0.0))
     votes = MARGIN - 1 if rule == "two_kinds" else MARGIN  # a text and a program may be enough
     first_round = votes if path == "hard" else 1
+    if explored:
+        rule, first_round, cap = "fixed", EXPLORED_SAMPLES, EXPLORED_SAMPLES
     fallback = route.fallback if route else ""
     return Plan(
         route=path,
-        difficulty=round(difficulty, 4),
-        threshold=THRESHOLD,
+        difficulty=difficulty.score,
+        threshold=difficulty.threshold,
         reasons=reasons,
         rule=rule,
         first_round=min(max(first_round, task.choices), cap),
@@ -99,11 +118,42 @@ def make_plan(
         seed=sent.seed if sent.seed is not None else seed_of(task.trace_id),
         deadline_ms=_first_deadline_ms(options.deadline_ms, fallback, path, countable),
         live=one_sample and not verifiers,
-        route_name=route.name if route else DEFAULT_ROUTE,
+        route_name=route_name_of(route),
         max_error=route.max_error if route else None,
         fallback=fallback,
         reuse=route.reuse if route else "exact",
+        explored=explored,
     )
+
+
+def route_name_of(route: MatchedRoute | None) -> str:
+    """Under which name calibration and difficulty are learned."""
+    return route.name if route else DEFAULT_ROUTE
+
+
+def _is_explored(task: Task) -> bool:
+    """Whether this task is drawn deep at random, so that the router learns what one sample would
+    have missed. The trace decides, and a client's own bound on samples is kept."""
+    cap = task.options.n or CAPS[task.options.effort]
+    drawn = seed_of("explored", task.trace_id) < EXPLORED_SHARE * SEED_LIMIT
+    return drawn and task.choices <= EXPLORED_SAMPLES <= cap
+
+
+def _why_keep_vote(task: Task, route: MatchedRoute | None, decisive: bool) -> str:
+    """Why a learned score may not take the vote away; empty when it may.
+
+    One sample that nothing can prove is never more than unverified. Who is promised more, or sends
+    on what no vote settled, keeps the vote.
+    """
+    if decisive:
+        return ""
+    if task.options.on_unverified != "return":
+        return f"on_unverified is {task.options.on_unverified}"
+    if route is not None and route.max_error is not None:
+        return "the route has a max_error"
+    if route is not None and route.fallback:
+        return "the route has a fallback"
+    return ""
 
 
 def _first_deadline_ms(whole_ms: int, fallback: str, path: Route, countable: bool) -> int:
