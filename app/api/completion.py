@@ -329,10 +329,19 @@ def _cache(group: Group) -> dict[str, Any]:
     if not group.cache.hit:
         return {"hit": False}
     cache = group.cache
-    return {"hit": True, "source_trace_id": cache.source_trace_id, "age_s": cache.age_s}
+    told: dict[str, Any] = {
+        "hit": True,
+        "source_trace_id": cache.source_trace_id,
+        "age_s": cache.age_s,
+    }
+    if (word := _cache_word(group)) != "hit":
+        told[word] = True
+    return told
 
 
 def _cache_word(group: Group) -> str:
-    if group.cache.hit:
-        return "coalesced" if group.cache.coalesced else "hit"
-    return "off" if group.task.options.cache == "off" else "miss"
+    cache = group.cache
+    if not cache.hit:
+        return "off" if group.task.options.cache == "off" else "miss"
+    words = ("coalesced", "negative", "reverified", "near")
+    return next((word for word in words if getattr(cache, word)), "hit")

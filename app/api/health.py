@@ -37,8 +37,8 @@ async def livez(request: Request) -> Response:
 async def readyz(request: Request) -> Response:
     """Requests can be answered: the spool can be written and an engine is up.
 
-    A database that is away is `degraded` and still ready: the spool grows and drains later. So is a
-    verifier that passed a known-bad answer: its verdicts are errors.
+    A database that is away is `degraded` and still ready: the spool grows and drains later. So are
+    a cache that is bypassed, and a verifier that passed a known-bad answer: its verdicts are errors.
     """
     rim: Rim = request.app.state.rim
     store = await rim.store.health()
@@ -48,12 +48,14 @@ async def readyz(request: Request) -> Response:
         "spool_depth": store.spool_depth,
         "spool_oldest_s": store.spool_oldest_s,
         "database": store.database,
+        "cache": rim.cache.is_up,
         "engines": dict(zip(rim.engines, up, strict=True)),
         # A number and no names: verifiers may be hidden, and this page asks for no key.
         "verifiers_out_of_use": len(rim.runner.out_of_use),
     }
     if store.writable and any(up):
-        degraded = not store.database or not all(up) or bool(rim.runner.out_of_use)
+        missing = not store.database or not rim.cache.is_up or not all(up)
+        degraded = missing or bool(rim.runner.out_of_use)
         return Json({"status": "degraded" if degraded else "ok", "checks": checks})
     error = Overloaded("The gateway is not ready; `checks` says what is missing.", code="not_ready")
     return Json({**error_body(error), "status": "unavailable", "checks": checks}, 503)

@@ -120,6 +120,8 @@ class CacheStats:
     place: str
     """Address without credentials; `memory://` for this process."""
     state: LinkState
+    fault: str = ""
+    """Why it is bypassed; empty while it works."""
     entries: int
     """Verified answers."""
     negatives: int

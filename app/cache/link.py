@@ -61,10 +61,14 @@ class Link:
                 # A server that was restarted is found by one more try on a new connection.
                 retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
             )
+            # Nothing is opened yet, but every option in the query is read.
+            pool.connection_class(**pool.connection_kwargs)
         except (ValueError, TypeError) as bad:
-            raise ConfigError(f"cache.url cannot be used: {bad}") from None
+            raise ConfigError(f"cache.url cannot be used: {str(bad).split('() ')[-1]}") from None
         self.redis: Redis = Redis.from_pool(pool)
         self.state: LinkState = "closed"
+        self.fault = ""
+        """Why it is bypassed; empty while it works."""
         self._budget_s = budget_s
         self._count = count
         self._on_back = on_back
@@ -73,8 +77,8 @@ class Link:
 
     async def start(self) -> None:
         """Try the server once; one that is away is bypassed from the first request on."""
-        if not await self._probe():
-            self._open("it does not answer")
+        if why := await self._probe():
+            self._open(why)
 
     async def close(self) -> None:
         if self._tasks:
@@ -124,7 +128,7 @@ class Link:
     def _open(self, why: str) -> None:
         log.warning("the cache is bypassed: %s", why)
         self._count("opened")
-        self.state = "open"
+        self.state, self.fault = "open", why
         self.spawn(self._probe_until_back())
 
     async def _probe_until_back(self) -> None:
@@ -133,22 +137,25 @@ class Link:
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, PROBE_MOST_S)
             self.state = "half_open"
-            if await self._probe():
+            if not (why := await self._probe()):
                 break
-            self.state = "open"
-        self.state, self._failures = "closed", 0
+            self.state, self.fault = "open", why
+        self.state, self.fault, self._failures = "closed", "", 0
         self._count("closed")
         log.warning("the cache answers again")
         self._on_back()
 
-    async def _probe(self) -> bool:
+    async def _probe(self) -> str:
+        """Why it cannot be used; empty when it can."""
         try:
             async with asyncio.timeout(CONNECT_S):
                 await self.redis.ping()
             await _within(self._budget_s, self.redis.ping())
-        except (RedisError, OSError, TimeoutError):
-            return False
-        return True
+        except TimeoutError:
+            return "it does not answer in time"
+        except (RedisError, OSError) as failed:
+            return str(failed)[:200] or type(failed).__name__
+        return ""
 
 
 async def _within(budget_s: float, work: Awaitable[T]) -> T:

@@ -224,6 +224,7 @@ class RedisCache:
         return CacheStats(
             place=without_credentials(self._url),
             state=self._link.state,
+            fault=self._link.fault,
             entries=entries.number,
             negatives=negatives.number,
             bytes=entries.bytes + negatives.bytes,

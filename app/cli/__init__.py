@@ -26,6 +26,7 @@ COMMANDS = {
     "config": "Check, show and describe the settings.",
     "db": "Bring the database to this version's schema.",
     "keys": "Create, list and revoke API keys.",
+    "cache": "Look into the cache and empty it.",
     "version": "Print the version.",
 }
 
