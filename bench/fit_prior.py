@@ -26,15 +26,18 @@ import json
 import math
 import platform
 import random
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from app.voting.confidence import Evidence, features_of
-
 ROOT = Path(__file__).resolve().parent.parent
+sys.path[0] = str(ROOT)  # not bench/, where `verifiers` is the folder of other measurements
+
+from app.voting.confidence import Evidence, features_of  # noqa: E402
+
 PRIOR = ROOT / "app" / "voting" / "prior.py"
 LICENSED = ("rankedvoting", "qwen-math", "tot", "openai-gsm")
 FILES = ("csqa", "math_test100", "game24", "gsm8k")
