@@ -74,8 +74,6 @@ class Reading:
     says: str
     incumbent: float
     candidate: float
-    noise: float
-    """Standard deviation of the difference over prompts."""
     alarm: str
     """Why it alarms; empty when it does not."""
 
@@ -97,17 +95,15 @@ def read_signs(
         if min(sum(map(len, old)), sum(map(len, new))) < FEW:
             continue
         before, after = _sum_up(sign, old), _sum_up(sign, new)
-        noise = _noise(sign, old, new, random.Random(f"{seed}/{sign.name}"))
-        past = (history or {}).get(sign.name, ())
+        alarm = ""
+        if sign.name not in ignored and _worsening(sign.worse, before, after) > sign.trifle:
+            usual = (history or {}).get(sign.name, ())
+            alarm = _far_from_usual(sign, after, usual)
+            if _is_large(sign, before, after) and _is_real(sign, old, new, after - before, seed):
+                share = f", {after / before - 1:+.0%}" if before else ""
+                alarm = f"{before:.3g} became {after:.3g}{share}"
         readings.append(
-            Reading(
-                sign=sign.name,
-                says=sign.says,
-                incumbent=before,
-                candidate=after,
-                noise=noise,
-                alarm="" if sign.name in ignored else _alarm(sign, before, after, noise, past),
-            )
+            Reading(sign=sign.name, says=sign.says, incumbent=before, candidate=after, alarm=alarm)
         )
     return tuple(readings)
 
@@ -146,13 +142,17 @@ def _top_answer(outcomes: Sequence[Outcome]) -> Values:
     return _read(lambda s: None if s.answer is None else float(s.answer == top), outcomes)
 
 
-def _alarm(sign: Sign, before: float, after: float, noise: float, past: Sequence[float]) -> str:
-    change = _worsening(sign.worse, before, after)
-    if change <= sign.trifle:
-        return ""
-    if change > RELATIVE * abs(before) and change > DEVIATIONS * noise:
-        share = f", {after / before - 1:+.0%}" if before else ""
-        return f"{before:.3g} became {after:.3g}{share}"
+def _is_large(sign: Sign, before: float, after: float) -> bool:
+    return _worsening(sign.worse, before, after) > RELATIVE * abs(before)
+
+
+def _is_real(sign: Sign, old: Values, new: Values, change: float, seed: int) -> bool:
+    """True when chance over prompts does not explain the change."""
+    return abs(change) > DEVIATIONS * _noise(sign, old, new, random.Random(f"{seed}/{sign.name}"))
+
+
+def _far_from_usual(sign: Sign, after: float, past: Sequence[float]) -> str:
+    """By how much more than usual the sign is off, when it is."""
     if len(past) < NIGHTS:
         return ""
     usual = statistics.median(past)

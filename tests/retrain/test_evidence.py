@@ -1,0 +1,80 @@
+"""What a group says about the policy that answered it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from app.retrain.evidence import outcome_of, pair_up, script_of
+from app.store.sides import Side
+from tests.store.groups import failed_group, make_group
+from verifiers.base import Status
+
+
+def test_a_group_is_rewards_votes_proofs_and_tokens() -> None:
+    greedy = make_group(answers=("41",))
+    found = outcome_of(make_group(), greedy, Side("founder", "gate"))
+
+    assert found.cluster == "founder"
+    assert found.pass_at_1 == pytest.approx(2 / 3)
+    assert (found.voted, found.verified, found.greedy) == (True, True, False)
+    assert (found.tokens, found.hidden, found.believed) == (4.0, None, None)
+    assert found.slices == {"task": "default/number", "difficulty": "hard", "script": "latin"}
+
+
+def test_the_vote_is_for_the_most_frequent_answer_whoever_passed() -> None:
+    """A verifier would have chosen the one right sample; a vote does not know it."""
+    found = outcome_of(make_group(answers=("41", "41", "42")))
+
+    assert (found.voted, found.verified) == (False, True)
+
+
+def test_a_tied_vote_goes_to_what_was_said_first() -> None:
+    assert outcome_of(make_group(answers=("41", "42"))).voted is False
+    assert outcome_of(make_group(answers=("42", "41"))).voted is True
+
+
+def test_what_could_not_be_checked_is_neither_right_nor_wrong() -> None:
+    group = make_group()
+    verdict = replace(group.scored[0].verdicts[0], status=Status.ERROR, score=None)
+    unchecked = tuple(replace(s, reward=None, verdicts=(verdict,)) for s in group.scored)
+    found = outcome_of(replace(group, scored=unchecked))
+
+    assert (found.pass_at_1, found.voted, found.verified) == (None, None, False)
+
+
+def test_the_confidence_of_the_served_answer_is_kept_with_whether_it_was_right() -> None:
+    group = make_group()
+    assert group.decision is not None
+    sure = replace(group, decision=replace(group.decision, confidence=0.9))
+    found = outcome_of(sure).believed
+
+    assert found is not None
+    assert (found.confidence, found.right) == (0.9, True)
+
+
+def test_nothing_drawn_is_nothing_to_compare() -> None:
+    with pytest.raises(ValueError, match="no sample"):
+        outcome_of(failed_group())
+
+
+def test_both_policies_must_have_answered_the_same_prompts() -> None:
+    one, other = (
+        outcome_of(make_group(task={"messages": ({"role": "user", "content": said},)}))
+        for said in ("a", "b")
+    )
+
+    assert len(pair_up([one, other], [other, one])) == 2
+    with pytest.raises(ValueError, match="1 prompts were answered by one policy only"):
+        pair_up([one, other], [one])
+    with pytest.raises(ValueError, match="answered twice"):
+        pair_up([one, one], [one])
+
+
+@pytest.mark.parametrize(
+    ("text", "script"),
+    [("What is 2 + 2?", "latin"), ("Сколько будет 2 + 2?", "cyrillic"), ("1 + 1 = ", "none")],
+)
+def test_the_script_of_a_prompt(text: str, script: str) -> None:
+    assert script_of(text) == script
