@@ -189,7 +189,9 @@ async def _reuse_or_draw(opened: Opened, rim: Rim, on_delta: DeltaSink | None) -
             await visit.keep(group, flight)
             return group
     except WaitedTooLong:
-        return await _log(_finished(group.with_error(_too_late(task.options.deadline_ms)), task, rim), rim)
+        return await _log(
+            _finished(group.with_error(_too_late(task.options.deadline_ms)), task, rim), rim
+        )
 
 
 def _noting(group: Group, visit: Visit) -> Group:
@@ -198,7 +200,8 @@ def _noting(group: Group, visit: Visit) -> Group:
 
 def _decided(group: Group, reason: str, rim: Rim) -> Group:
     begun_ms = _now_ms(group.task, rim)
-    decision = decide(group, reason)
+    calibration = rim.learning.calibration_for(group.plan) if rim.learning else None
+    decision = decide(group, reason, calibration)
     took = Span(name="decide", start_ms=begun_ms, end_ms=_now_ms(group.task, rim))
     return group.with_decision(decision).with_spans(took)
 

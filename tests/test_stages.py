@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,11 @@ from app.cache.memory import MemoryCache
 from app.engines.openai import OpenAIEngine
 from app.engines.wire import PROGRAM_WANTED
 from app.gateway import Rim, answer, open_task
-from app.group import Group, Options, Task
+from app.group import Group, Options, Plan, Task
 from app.main import make_routes
 from app.settings import Settings, load_settings
 from app.store.sql import SqlStore
+from app.voting.confidence import Calibration, Evidence, fit_calibration
 from tests.builders import a_task
 from tests.fakes.upstream import (
     HOLD,
@@ -353,6 +354,53 @@ async def test_a_model_that_the_client_named_itself_is_kept(tmp_path):
         group = await answered(at.rim, asked(upstream_model="small-1"))
 
     assert (group.plan.engine, group.plan.policy) == ("main", "small-1")
+
+
+def learned(rim: Rim, **right: float) -> Rim:
+    """What three samples of three are worth, by the share of them that was right for a policy."""
+    found: dict[str, Calibration] = {}
+    for policy, share in right.items():
+        unanimous = Evidence(n=3, a=3, b=0, distinct=1, nulls=0)
+        pairs = [(unanimous, place < 300 * share) for place in range(300)]
+        found[policy] = fit_calibration(pairs, route="sums", policy=policy)
+
+    class Learned:
+        def difficulty_for(self, route_name: str) -> None:
+            return None
+
+        def calibration_for(self, plan: Plan) -> Calibration | None:
+            return found.get(plan.policy.replace("-1", ""))
+
+    return replace(rim, learning=Learned())
+
+
+async def test_an_agreement_that_is_not_sure_enough_for_its_route_is_sent_on(tmp_path):
+    async with house(scripted("11"), scripted("12"), tmp_path, cascade(max_error=0.05)) as at:
+        group = await answered(learned(at.rim, small=0.6, big=1.0), asked())
+
+    first = group.earlier[0].decision
+    assert (first.stop_reason, first.abstained) == ("margin", True)
+    assert first.confidence == pytest.approx(0.6, abs=0.05)
+    assert (group.decision.status, group.decision.abstained) == ("agreed", False)
+    assert group.decision.confidence > 0.95
+
+
+async def test_an_agreement_that_is_sure_enough_is_served(tmp_path):
+    async with house(scripted("11"), scripted("12"), tmp_path, cascade(max_error=0.05)) as at:
+        group = await answered(learned(at.rim, small=1.0), asked())
+
+        assert at.big.drawn == []
+    assert (group.decision.status, group.earlier) == ("agreed", ())
+    assert group.decision.confidence > 0.95
+
+
+async def test_a_route_that_has_learned_nothing_can_promise_nothing(tmp_path):
+    async with house(scripted("11"), scripted("12"), tmp_path, cascade(max_error=0.05)) as at:
+        group = await answered(at.rim, asked())
+
+    assert [s.decision.abstained for s in group.earlier] == [True]
+    assert (group.decision.status, group.decision.abstained) == ("unverified", True)
+    assert group.decision.confidence is None
 
 
 def solving(texts: Behaviour, programs: Behaviour) -> Behaviour:
