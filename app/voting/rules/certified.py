@@ -9,11 +9,14 @@ where the answer is one of a list, else the other answers seen, at least one. Th
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass
 from functools import cache
 from itertools import count
 from math import comb
 
 from app.group import Group, Tally
+from app.voting.tally import can_vote
 
 DELTA = 0.05
 
@@ -42,6 +45,36 @@ def certified_level(tally: Tally, *, choices: int = 0) -> float:
     first = counts.pop(tally.leader)
     worst = doubt(first, max(counts.values(), default=0))
     return max(0.0, 1.0 - _rivals(tally, choices) * worst)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """What was shown about the votes of a stage."""
+
+    answer: str | None
+    level: float
+    """Confidence, 0..1, that `answer` is the model's most frequent one."""
+
+
+def certificate(group: Group) -> Certificate:
+    """The strongest one that was reached while the stage's samples arrived.
+
+    It holds at any time, so what comes later may add to it and never takes it away.
+    """
+    counts: Counter[str] = Counter()
+    best = Certificate(answer=None, level=0.0)
+    for scored in group.current:
+        key = scored.answer.key
+        if key is None or not can_vote(scored):
+            continue
+        counts[key] += 1
+        (leader, first), *others = counts.most_common(2)
+        second = others[0][1] if others else 0
+        rivals = max(1, _choices(group) - 1, len(counts) - 1)
+        level = 1.0 - rivals * doubt(first, second)
+        if level > best.level:
+            best = Certificate(answer=leader, level=level)
+    return best
 
 
 @cache
