@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,8 +33,10 @@ from app.voting.confidence import Calibration
 START_S = 3.0
 SETTLE_EXTRA_S = 5.0
 """How long after its deadline a group may take to reach the database."""
+SLOW_LOOK_S = 0.25
 LOOK_BACK_S = 3600.0
-"""Where nothing was labelled, the log is looked through once more for this long."""
+"""What became known is sought from the last that was found; in a long log without labels, where
+that takes longer than `SLOW_LOOK_S`, from this long before the look before."""
 PAGE = 16
 """Events read at once; a page keeps the event loop for some milliseconds."""
 PAUSE_S = 0.01
@@ -86,8 +89,8 @@ class Learning:
         self._calibrations: Calibrations = {}
         self._read_upto: str | None = None
         """Place in the log of the last event read here, learned or not."""
-        self._looked_at: float | None = None
-        """When the log was last looked through to its end."""
+        self._sought_upto: str | None = None
+        """Where a long log without labels is looked through from."""
         self._is_away = False
 
     def difficulty_for(self, route_name: str) -> DifficultyModel | None:
@@ -135,8 +138,10 @@ class Learning:
         is_last = False
         while not is_last:
             await self.reload()
+            begun, now, before = time.monotonic(), self._clock(), self._read_upto
             is_last = await self._learn_some()
-        self._looked_at = self._clock()
+        if self._read_upto == before and time.monotonic() - begun > SLOW_LOOK_S:
+            self._sought_upto = place_at(now - self._settle_s - LOOK_BACK_S)
 
     async def reload(self) -> None:
         """Take up the versions that somebody else saved. Raises `StoreError`."""
@@ -177,11 +182,9 @@ class Learning:
         return is_last
 
     def _place(self) -> str | None:
-        """Where to go on: after all that the versions hold. A log without labels is not looked
-        through from its beginning each time."""
-        places = [self._read_upto, *(version.last_trace_id for version in self._seen.values())]
-        if self._looked_at is not None:
-            places.append(place_at(self._looked_at - self._settle_s - LOOK_BACK_S))
+        """Where to go on: after all that the versions hold."""
+        held = (version.last_trace_id for version in self._seen.values())
+        places = (self._read_upto, self._sought_upto, *held)
         return max((place for place in places if place is not None), default=None)
 
     async def _model_of(self, route: str) -> RouteModel:
