@@ -268,7 +268,7 @@ class Sample:
     """Why it may not be trained on, when it may not."""
     altered: tuple[str, ...] = ()
     """Changes between what the model wrote and `text`: `code_fence_removed`, `bad_unicode`,
-    `program_run`."""
+    `program_run`, `program_not_run`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

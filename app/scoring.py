@@ -76,6 +76,11 @@ class Scorer:
     now_ms: Callable[[], float]
     """Milliseconds since the request's arrival."""
 
+    @property
+    def takes_time(self) -> bool:
+        """Whether there is more to do for a sample than to read it."""
+        return bool(self.panel.members) or self.plan.rule == "two_kinds"
+
     async def score(self, sample: Sample) -> tuple[Scored, tuple[Span, ...]]:
         """Extract the answer and ask the verifiers. A sample that never ended is not judged."""
         if sample.finish_reason is None:
@@ -91,7 +96,7 @@ class Scorer:
         found = find_program(sample.text)
         if found is None or sample.finish_reason == "length":
             fault = "truncated" if sample.finish_reason == "length" else "no_program"
-            return _not_run(sample, fault), ()
+            return _null(_not_run(sample), fault), ()
         start_ms = self.now_ms()
         run = await self.runner.run_program(found.source)
         took = Span(
@@ -102,7 +107,7 @@ class Scorer:
             wait_ms=run.wait_ms,
         )
         if run.fault:
-            return _not_run(sample, run.fault), (took,)
+            return _null(_printed(sample, ""), run.fault), (took,)
         scored, spans = await self._judge(_printed(sample, run.output))
         return scored, (took, *spans)
 
@@ -139,7 +144,7 @@ async def score_as_they_arrive(
     A slow verifier holds back its own sample only. `ended` collects every sample that arrived,
     also those that nobody waited to see judged. Raises what the drawing raises, after the rest.
     """
-    if not scorer.panel.members:
+    if not scorer.takes_time:
         async for sample in drawing:
             ended.append(sample)
             yield await scorer.score(sample)
@@ -177,12 +182,25 @@ def unjudged(sample: Sample) -> Scored:
     reason = "cancelled" if sample.cancelled else "not_needed"
     if sample.finish_reason is None and not sample.cancelled:
         reason = "unfinished"
+    return _null(_not_run(sample), reason)
+
+
+def _null(sample: Sample, reason: str) -> Scored:
+    """It cost tokens, and is no answer."""
     return Scored(sample=sample, answer=Answer(kind="none", rule=None, reason=reason))
 
 
-def _not_run(sample: Sample, fault: str) -> Scored:
-    """A program that gave nothing: it cost tokens, and what was written is no answer."""
-    return Scored(sample=_printed(sample, ""), answer=Answer(kind="none", rule=None, reason=fault))
+def _not_run(sample: Sample) -> Sample:
+    """What was written as a program is no text to be shown to anybody but in the trace."""
+    if sample.kind == "text" or sample.raw_text is not None:
+        return sample
+    return replace(
+        sample,
+        text="",
+        raw_text=sample.text,
+        logprobs_wire=None,
+        altered=(*sample.altered, "program_not_run"),
+    )
 
 
 def _printed(sample: Sample, output: str) -> Sample:

@@ -6,7 +6,7 @@ import pytest
 
 from app.group import Options, Task
 from app.routing.routes import MatchedRoute
-from app.scoring import Scorer, check_of, route_specs, wanted_specs
+from app.scoring import Scorer, check_of, route_specs, unjudged, wanted_specs
 from tests.builders import a_plan, a_sample, a_task
 from verifiers.base import VerifierSpec
 from verifiers.run import Panel, Runner
@@ -77,7 +77,17 @@ async def test_a_program_that_was_cut_off_is_not_run(runner):
     scored, spans = await scorer(runner).score(cut)
 
     assert (scored.answer.reason, spans) == ("cancelled", ())
+    assert (scored.sample.text, scored.sample.raw_text) == ("", PROGRAM)
     assert runner.sandbox_pids == ()
+
+
+def test_a_program_that_nobody_waited_for_is_not_shown_either():
+    """It ended, the vote was settled, and nobody ran it: served, it would be raw code."""
+    scored = unjudged(a_sample(0, PROGRAM, kind="program"))
+
+    assert scored.answer.reason == "not_needed"
+    assert (scored.sample.text, scored.sample.altered) == ("", ("program_not_run",))
+    assert unjudged(scored.sample).sample == scored.sample
 
 
 SUM = "What is 6 * 7?"

@@ -18,8 +18,8 @@ _MARKS = {
     "code_fence_removed": "code fence removed",
     "bad_unicode": "broken characters replaced",
 }
-_PROGRAM_RUN = "program_run"
-"""No mark: that a text is a program's output is told by its kind."""
+_OF_PROGRAMS = ("program_run", "program_not_run")
+"""No marks: that a text is a program's output is told by its kind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +175,7 @@ def _stage(group: Group, sample: Sample) -> str:
 def _marks(sample: Sample) -> tuple[str, ...]:
     marks = ["cancelled"] if sample.cancelled else []
     marks += ["refused"] if sample.refusal else []
-    changes = (word for word in sample.altered if word != _PROGRAM_RUN)
+    changes = (word for word in sample.altered if word not in _OF_PROGRAMS)
     return (*marks, *(_MARKS.get(word, show_line(word, 40)) for word in changes))
 
 
