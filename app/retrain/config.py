@@ -14,6 +14,9 @@ from app.retrain.guards import Limits
 from app.retrain.objectives import DEFAULT, check_name
 from app.retrain.shaping import Shaping
 
+BETAS = (0.9, 0.95)
+"""Of AdamW, whose weight decay is 0."""
+
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

@@ -9,6 +9,7 @@ denominators of a step are known everywhere without asking.
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 import statistics
 from collections.abc import Sequence
@@ -108,6 +109,14 @@ def count_steps(groups: int, *, groups_per_step: int, epochs: int, max_steps: in
 
 def _per_epoch(groups: int, groups_per_step: int) -> int:
     return max(1, round(groups / groups_per_step))
+
+
+def learning_rate(step: int, steps: int, *, peak: float, warmup: float) -> float:
+    """Linear up over the first `warmup` share of the steps, then a cosine down to nearly 0."""
+    rising = min(steps, math.ceil(warmup * steps))
+    if step < rising:
+        return peak * (step + 1) / rising
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
 
 
 def make_step(

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import math
 import shutil
 import statistics
 import time
@@ -36,7 +35,7 @@ from app import __version__
 from app.errors import ConfigError
 from app.retrain.adapter import save_adapter
 from app.retrain.checkpoint import Checkpoints, State
-from app.retrain.config import TrainConfig
+from app.retrain.config import BETAS, TrainConfig
 from app.retrain.engine import Trained
 from app.retrain.examples import TrainingGroup
 from app.retrain.folders import digest, write_file, write_folder
@@ -45,12 +44,11 @@ from app.retrain.measuring import Sums
 from app.retrain.model import prepare_model
 from app.retrain.objectives import make_objective
 from app.retrain.objectives.base import Objective
-from app.retrain.plan import Step, Unit, count_steps, make_step, make_units
+from app.retrain.plan import Step, Unit, count_steps, learning_rate, make_step, make_units
 from app.retrain.plan import digest as digest_rows
 from app.retrain.scoring import score
 from app.retrain.tensors import make_batch, make_filling
 
-BETAS = (0.9, 0.95)
 CHECKPOINTS = "checkpoints"
 METRICS = "metrics.jsonl"
 ABOUT = "policy.json"
@@ -60,14 +58,6 @@ ENDS = 5
 
 OnStep = Callable[[Measured, int], None]
 """Told of every step and of how many there will be, in the first process only."""
-
-
-def learning_rate(step: int, steps: int, *, peak: float, warmup: float) -> float:
-    """Linear up over the first `warmup` share of the steps, then a cosine down to nearly 0."""
-    rising = min(steps, math.ceil(warmup * steps))
-    if step < rising:
-        return peak * (step + 1) / rising
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
 
 
 class PeftEngine:

@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.retrain.examples import Example, TrainingGroup
-from app.retrain.plan import Pick, Row, Step, count_steps, digest, make_step, make_units
+from app.retrain.plan import (
+    Pick,
+    Row,
+    Step,
+    count_steps,
+    digest,
+    learning_rate,
+    make_step,
+    make_units,
+)
 from app.retrain.shaping import Shaping
 
 
@@ -163,3 +172,11 @@ def test_groups_that_teach_nothing_are_left_out_and_the_rest_weighed():
     assert [unit[0].group for (unit,) in plain] == [0, 1]
     assert [unit[0].weight for (unit,) in plain] == [1.0, 1.0]
     assert [unit[0].weight for (unit,) in weighed] == pytest.approx([1.0, 1.0])
+
+
+def test_the_learning_rate_rises_then_falls():
+    rates = [learning_rate(step, 20, peak=1.0, warmup=0.1) for step in range(20)]
+
+    assert rates[:3] == [0.5, 1.0, 1.0]
+    assert rates[2:] == sorted(rates[2:], reverse=True)
+    assert 0 < rates[-1] < 0.01

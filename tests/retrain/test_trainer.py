@@ -23,7 +23,7 @@ from app.retrain.examples import TrainingGroup
 from app.retrain.plan import Row
 from app.retrain.scoring import score
 from app.retrain.tensors import make_batch
-from app.retrain.trainer import PeftEngine, learning_rate
+from app.retrain.trainer import PeftEngine
 from tests.retrain.tiny import is_odd, make_groups, make_model, save_model, settings
 
 pytestmark = pytest.mark.train
@@ -285,11 +285,3 @@ def test_an_adapter_is_what_the_weights_in_the_trainer_were(tmp_path, base, grou
         before, _ = score(make_model(), make_batch([row]))
 
     assert not torch.allclose(after, before, atol=1e-4)
-
-
-def test_the_learning_rate_rises_then_falls():
-    rates = [learning_rate(step, 20, peak=1.0, warmup=0.1) for step in range(20)]
-
-    assert rates[:3] == [0.5, 1.0, 1.0]
-    assert rates[2:] == sorted(rates[2:], reverse=True)
-    assert 0 < rates[-1] < 0.01
