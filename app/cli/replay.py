@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, TextIO, get_args
 
 import typer
 
@@ -87,19 +87,23 @@ def replay(
     recordings = read_recordings(paths)
     if not recordings:
         raise ConfigError("the files named hold no rows")
-    with _workers(jobs or len(os.sched_getaffinity(0))) as run:
-        replayed = replay_all(recordings, settings, run)
-    summaries = [summarise(each) for each in replayed[0]]
-    differences, pooled = [], None
-    if against is not None:
-        pairs = list(zip(*replayed, strict=True))
-        differences = [compare([a], [b]) for a, b in pairs]
-        pooled = compare(replayed[0], replayed[1])
-    if out is not None:
-        found = to_json(ours, summaries, against=against, differences=differences, pooled=pooled)
-        _write(out, json.dumps(found, indent=1) + "\n")
-    if plot is not None:
-        _write(plot, draw(summaries))
+    with contextlib.ExitStack() as files:
+        drawing, written = (_opened(path, files) for path in (plot, out))
+        with _workers(jobs or len(os.sched_getaffinity(0))) as run:
+            replayed = replay_all(recordings, settings, run)
+        summaries = [summarise(each) for each in replayed[0]]
+        differences, pooled = [], None
+        if against is not None:
+            pairs = zip(*replayed, strict=True)
+            differences = [compare([a], [b]) for a, b in pairs]
+            pooled = compare(replayed[0], replayed[1])
+        if written is not None:
+            found = to_json(
+                ours, summaries, against=against, differences=differences, pooled=pooled
+            )
+            written.write(json.dumps(found, indent=1) + "\n")
+        if drawing is not None:
+            drawing.write(draw(summaries))
     rows = [
         table_row(summary, differences[number] if differences else None)
         for number, summary in enumerate(summaries)
@@ -119,11 +123,12 @@ def _rule(name: str, option: str) -> RuleName:
     return found
 
 
-def _write(out: Path, text: str) -> None:
+def _opened(path: Path | None, files: contextlib.ExitStack) -> TextIO | None:
+    """Before anything is played: nobody waits for numbers that have no place."""
     try:
-        out.write_text(text, encoding="utf-8")
+        return None if path is None else files.enter_context(path.open("w", encoding="utf-8"))
     except OSError as refused:
-        raise ConfigError(f"'{out}' cannot be written: {refused.strerror}") from None
+        raise ConfigError(f"'{path}' cannot be written: {refused.strerror}") from None
 
 
 @contextlib.contextmanager
