@@ -18,7 +18,7 @@ import typer
 from app.cli.options import ConfigOption, DataOption, JsonOption, settings_from
 from app.cli.tables import print_table, printable
 from app.errors import NotFound
-from app.group import Group, Scored
+from app.group import Group, Scored, Stage
 from app.settings import Settings
 from app.store.base import Label, TraceFilter, TracePage, TraceSummary
 from app.store.database import database_url
@@ -140,6 +140,9 @@ def _facts(group: Group, labels: tuple[Label, ...]) -> list[tuple[str, str]]:
         ("status", status_of(group)),
         ("prompt", printable(group.task.prompt())),
         ("route", f"{plan.route} (difficulty {plan.difficulty:.2f}; {printable(reasons)})"),
+        ("named", printable(plan.route_name)),
+        *(("gave up", _stage_line(stage)) for stage in group.earlier),
+        *(("unused", _stage_line(stage)) for stage in (group.unused,) if stage is not None),
         ("policy", printable(plan.policy)),
         ("votes", _votes(group.tally.votes) or "none"),
         ("stopped by", printable(decision.stop_reason) if decision else ""),
@@ -155,12 +158,24 @@ def _facts(group: Group, labels: tuple[Label, ...]) -> list[tuple[str, str]]:
     return [(name, value) for name, value in facts if value]
 
 
+def _stage_line(stage: Stage) -> str:
+    votes = _votes(stage.tally.votes) or "no votes"
+    decision = stage.decision
+    return printable(
+        f"{stage.plan.policy}: {decision.status}, {votes}, stopped by {decision.stop_reason}"
+    )
+
+
 def _sample_line(group: Group, scored: Scored) -> tuple[str, ...]:
     sample = scored.sample
     is_served = group.decision is not None and group.decision.winner == sample.index
     verdicts = " ".join(f"{v.verifier}:{v.status.value}" for v in scored.verdicts)
+    about = [str(sample.index)]
+    about += ["program"] if sample.kind == "program" else []
+    about += ["fallback"] if sample.stage else []
+    about += ["served"] if is_served else []
     return (
-        f"{sample.index}{' served' if is_served else ''}",
+        " ".join(about),
         printable(scored.answer.text if scored.answer.key is not None else "-"),
         printable(verdicts),
         "-" if scored.reward is None else f"{scored.reward:.2f}",

@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from app.group import Group
+from app.group import Decision, Group
 from app.store.base import Label, TraceFilter
 from app.store.spool import Spool
 from app.store.sql import SqlStore
@@ -98,6 +98,23 @@ def test_show_tells_people_why_the_answer_was_believed(tmp_path: Path) -> None:
     assert "votes      42 ×2, 41 ×1\n" in out
     assert "0 served\t42\tcalculator:pass\t1.00\t4\tstop\tIt is 42.\n" in out
     assert "2\t41\tcalculator:fail\t0.00\t4\tstop\tIt is 41.\n" in out
+
+
+def test_show_tells_both_models_of_a_cascade(tmp_path: Path) -> None:
+    given_up = make_group().with_decision(
+        Decision(status="unverified", winner=0, stop_reason="cap")
+    )
+    plan = replace(given_up.plan, policy="big-1", route_name="sums")
+    program = make_scored(7, "12", kind="program", stage=1)
+    group = given_up.next_stage(plan).with_scored(program)
+    fill(tmp_path, group.with_decision(Decision(status="agreed", winner=7)))
+
+    lines = verivote("trace", "show", group.trace_id, "--data", str(tmp_path)).stdout.splitlines()
+
+    assert f"gave up    {given_up.plan.policy}: unverified, 42 ×2, 41 ×1, stopped by cap" in lines
+    assert "policy     big-1" in lines
+    assert "named      sums" in lines
+    assert any(line.startswith("7 program fallback served") for line in lines)
 
 
 def test_text_of_a_model_cannot_steer_the_terminal(tmp_path: Path) -> None:
