@@ -8,9 +8,12 @@ round. Given are the mean over the splits and its standard deviation, of
 - the calibration error (ECE, ten bins of equal width) of both directions pooled, and of one alone;
 - the error that remains when the curve is exactly true (labels drawn from the confidences that all
   questions together give), which is what so few questions let anybody measure;
-- the Brier score, and that of a constant that knows the share of right answers;
-- for each `max_error`: how often a threshold was found, the share of answers it served, the share
-  of those that was wrong, and in how many splits that was more than promised.
+- the Brier score, and that of a constant that knows the share of right answers.
+
+A promise is tried on `LOGS` logs of `LOG_LABELS` labels each, drawn anew with replacement from all
+answers of the recording, which stand for what is asked: for each `max_error` how often a threshold
+was found, and over those logs the shares of all answers that were served, and of these that were
+wrong, and how often more were wrong than promised.
 
 Nothing that is shipped was fitted on these votes, but for the sources named in
 `bench/fit_prior.py`; those are marked.
@@ -26,6 +29,7 @@ import os
 import platform
 import random
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +54,8 @@ from app.voting.reliability import Believed, reliability_of  # noqa: E402
 SHIPPED = ("csqa", "math_test100", "game24")
 """Datasets of which votes are in the prior (and one model of gsm8k, which has too few samples)."""
 PROMISES = (0.02, 0.05, 0.1, 0.2, 0.3)
+LOGS = 200
+LOG_LABELS = 500
 LABELS = (100, 400, None)
 """Labels that are learned from; None is all of a half."""
 
@@ -65,8 +71,6 @@ class Split:
     one_way: float
     brier: float
     constant: float
-    served: dict[float, tuple[float, float] | None]
-    """For each promise and one direction the shares served and wrong; None without a threshold."""
 
 
 def play_all(recording: Recording, orders: int) -> Groups:
@@ -86,7 +90,7 @@ def split(groups: Groups, seed: int, labels: int | None) -> Split | None:
     halves = places[:half], places[half:]
     order = rng.randrange(len(groups[0]))
     both: list[Believed] = []
-    errors, served = [], {}
+    errors = []
     for learned, asked in (halves, halves[::-1]):
         known = [groups[place][order] for place in learned[:labels]]
         calibration = fit_calibration(known)
@@ -102,12 +106,9 @@ def split(groups: Groups, seed: int, labels: int | None) -> Split | None:
         assert reliability is not None
         errors.append(reliability.calibration_error)
         both += believed
-        served = {promise: serve(calibration, spoken, promise) for promise in PROMISES}
     pooled = reliability_of(both)
     assert pooled is not None
-    return Split(
-        pooled.calibration_error, fmean(errors), pooled.brier, pooled.constant_brier, served
-    )
+    return Split(pooled.calibration_error, fmean(errors), pooled.brier, pooled.constant_brier)
 
 
 def answers(calibration: Calibration, groups: Groups) -> list[tuple[float | None, bool]]:
@@ -119,16 +120,6 @@ def answers(calibration: Calibration, groups: Groups) -> list[tuple[float | None
                 known[evidence] = confidence(evidence, calibration)
             found.append((known[evidence], right))
     return found
-
-
-def serve(
-    calibration: Calibration, spoken: Sequence[tuple[float, bool]], promise: float
-) -> tuple[float, float] | None:
-    needed = threshold(calibration, promise)
-    if needed is None:
-        return None
-    kept = [right for sure, right in spoken if sure >= needed]
-    return len(kept) / len(spoken), 1 - fmean(kept) if kept else 0.0
 
 
 def floor(groups: Groups, splits: int) -> float:
@@ -174,21 +165,37 @@ def measure(recording: Recording, orders: int, splits: int) -> list[dict]:
         }
         if labels is None:
             row["ece_floor"] = floor(groups, splits)
-            row["promises"] = [promised(promise, found) for promise in PROMISES]
+            row["promises"] = promised(groups)
         rows.append(row)
     return rows
 
 
-def promised(promise: float, found: Sequence[Split]) -> dict:
-    kept = [served for s in found if (served := s.served[promise]) is not None]
-    return {
-        "max_error": promise,
-        "splits": len(found),
-        "with_threshold": len(kept),
-        "served": sum(share for share, _ in kept) / len(found),
-        "wrong": fmean(wrong for _, wrong in kept) if kept else None,
-        "broken": sum(wrong > promise for _, wrong in kept),
-    }
+def promised(groups: Groups) -> list[dict]:
+    everything = [pair for orders in groups for pair in orders]
+    kinds = Counter(evidence for evidence, _ in everything)
+    right = Counter(evidence for evidence, is_right in everything if is_right)
+    found: dict[float, list[tuple[float, float]]] = {promise: [] for promise in PROMISES}
+    for seed in range(LOGS):
+        rng = random.Random(f"log/{seed}")
+        calibration = fit_calibration(rng.choices(everything, k=LOG_LABELS))
+        sure = {evidence: confidence(evidence, calibration) or 0.0 for evidence in kinds}
+        for promise, kept in found.items():
+            if (needed := threshold(calibration, promise)) is not None:
+                served = [evidence for evidence in kinds if sure[evidence] >= needed]
+                total = sum(kinds[evidence] for evidence in served)
+                wrong = 1 - sum(right[evidence] for evidence in served) / total
+                kept.append((total / len(everything), wrong))
+    return [
+        {
+            "max_error": promise,
+            "logs": LOGS,
+            "with_threshold": len(kept),
+            "served": fmean(share for share, _ in kept) if kept else 0.0,
+            "wrong": fmean(wrong for _, wrong in kept) if kept else None,
+            "broken": sum(wrong > promise for _, wrong in kept),
+        }
+        for promise, kept in found.items()
+    ]
 
 
 def show(rows: Sequence[dict]) -> None:
@@ -214,8 +221,8 @@ def show(rows: Sequence[dict]) -> None:
             wrong = f"{100 * each['wrong']:.1f} %" if each["wrong"] is not None else "-"
             print(
                 f"{name:38} {each['max_error']:9.2f} "
-                f"{each['with_threshold']:6}/{each['splits']:<3} "
-                f"{100 * each['served']:5.1f} % {wrong:>7} {each['broken']:3}/{each['splits']}"
+                f"{each['with_threshold']:6}/{each['logs']:<4}"
+                f"{100 * each['served']:5.1f} % {wrong:>7} {each['broken']:3}/{each['logs']}"
             )
 
 
