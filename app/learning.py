@@ -191,7 +191,7 @@ class Learning:
         """The newest state of a route's model, or a new one."""
         seen = self._seen.get(("difficulty", route))
         saved = await self._states.get("difficulty", route, seen.version) if seen else None
-        model = await asyncio.to_thread(_read_model, saved) if saved else None
+        model = await asyncio.to_thread(read_model, saved) if saved else None
         return model or RouteModel()
 
     def _next_versions(self, work: _Work) -> list[Learned]:
@@ -223,7 +223,7 @@ class Learning:
     async def _take_up(self, saved: Learned) -> None:
         """Let requests ask a version that somebody else saved."""
         if saved.kind == "difficulty":
-            model = await asyncio.to_thread(_read_model, saved)
+            model = await asyncio.to_thread(read_model, saved)
             if model is not None:
                 await self._install(saved, model)
             return
@@ -258,7 +258,7 @@ def _learn(work: _Work, events: Sequence[Event]) -> None:
     }
 
 
-def _read_model(saved: Learned) -> RouteModel | None:
+def read_model(saved: Learned) -> RouteModel | None:
     """The model of a version; None, with a word in the log, when it cannot be read here."""
     try:
         return RouteModel.from_state(saved.state)

@@ -26,6 +26,7 @@ COMMANDS = {
     "config": "Check, show and describe the settings.",
     "db": "Bring the database to this version's schema.",
     "keys": "Create, list and revoke API keys.",
+    "route": "Show what the router has learned, explain it, fit it and swap it.",
     "cache": "Look into the cache and empty it.",
     "version": "Print the version.",
 }

@@ -1,0 +1,131 @@
+"""The nightly fit of the router, and going back to a version: what is done to what was learned
+from outside, while gateways go on learning.
+
+Both save a version after the newest; gateways take it up and learn on from its place in the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app.errors import NotFound, StoreError
+from app.learning import read_model
+from app.routing.examples import example_of
+from app.routing.fit import Fitted, RowsOfRoute
+from app.routing.model import DifficultyModel
+from app.store.labelled import LabelledLog, place_at
+from app.store.learned import Learned, LearnedStates
+
+PAGE = 200
+TRIES = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refit:
+    """What came of the fit of one route."""
+
+    route: str
+    fitted: Fitted
+    model: DifficultyModel
+    saved: Learned | None
+    """The version that it became; None where it was only tried."""
+
+
+async def refit(
+    log: LabelledLog,
+    states: LearnedStates,
+    *,
+    now: float,
+    settle_s: float,
+    max_loss: float,
+    route: str = "",
+    keep: bool = True,
+    tell: Callable[[str], None],
+) -> tuple[Refit, ...]:
+    """Learn the log anew up to `settle_s` before `now` and fit trees, for one route or for all.
+
+    What gateways passed by is learned too: groups that were late. Raises `StoreError`, and
+    `ConfigError` when scikit-learn is not installed.
+    """
+    routes, upto = await _replay(log, place_at(now - settle_s), route, tell)
+    done = []
+    for name, rows in sorted(routes.items()):
+        tell(f"fitting route {name}")
+        fitted = await asyncio.to_thread(rows.fit)
+        fresh = Learned(
+            kind="difficulty",
+            route=name,
+            version=1,
+            created_at=now,
+            labels=rows.model.labels,
+            last_trace_id=upto,
+            state=rows.model.to_state(),
+        )
+        saved = await _save(states, fresh) if keep else None
+        model = rows.model.to_model(name, saved.version if saved else 0, max_loss=max_loss)
+        done.append(Refit(route=name, fitted=fitted, model=model, saved=saved))
+    return tuple(done)
+
+
+async def use_version(states: LearnedStates, route: str, version: int, *, now: float) -> Learned:
+    """Make an earlier version the newest. Raises `NotFound` when it is not kept.
+
+    It learns on from the newest place in the log, or it would learn again what it was set back
+    from.
+    """
+    wanted = await states.get("difficulty", route, version)
+    if wanted is None:
+        kept = [str(each.version) for each in await states.versions("difficulty", route)]
+        known = f"kept are {', '.join(kept)}" if kept else "it has learned nothing yet"
+        raise NotFound(f"route '{route}' has no version {version}; {known}", param="version")
+    again = dataclasses.replace(wanted, created_at=now)
+    return await _save(states, again, at_newest_place=True)
+
+
+def model_of(saved: Learned, *, max_loss: float) -> DifficultyModel:
+    """The model of a version. Raises `StoreError` when its state is of another form."""
+    model = read_model(saved)
+    if model is None:
+        raise StoreError(f"version {saved.version} of route '{saved.route}' cannot be read here")
+    return model.to_model(saved.route, saved.version, max_loss=max_loss)
+
+
+async def _replay(
+    log: LabelledLog, until: str, only: str, tell: Callable[[str], None]
+) -> tuple[dict[str, RowsOfRoute], str | None]:
+    """Every route learned from the beginning of the log, and the place of the last label."""
+    routes: defaultdict[str, RowsOfRoute] = defaultdict(RowsOfRoute)
+    after, is_last, read = None, False, 0
+    while not is_last:
+        page = await log.events(after, PAGE, until=until)
+        for event in page.events:
+            known = event.labelled
+            name = known.group.plan.route_name
+            if only and name != only:
+                continue
+            example = example_of(
+                known.group, right=known.right, truth=known.truth, source=known.source
+            )
+            if example is not None:
+                routes[name].learn(example)
+        after, is_last = page.upto, page.is_last
+        read += len(page.events)
+        tell(f"{read} labels read")
+    return dict(routes), after
+
+
+async def _save(states: LearnedStates, state: Learned, *, at_newest_place: bool = False) -> Learned:
+    """Save a state as the version after the newest. A gateway may be quicker, so it is tried
+    again."""
+    for _ in range(TRIES):
+        newest = (await states.newest("difficulty")).get(state.route)
+        saved = dataclasses.replace(state, version=newest.version + 1 if newest else 1)
+        if at_newest_place and newest is not None:
+            saved = dataclasses.replace(saved, last_trace_id=newest.last_trace_id)
+        if await states.save(saved):
+            return saved
+    raise StoreError(f"gateways keep saving versions of route '{state.route}'; try again")
