@@ -31,8 +31,8 @@ PROBE_FIRST_S = 0.25
 PROBE_MOST_S = 5.0
 CLOSE_S = 0.2
 """What still runs beside the requests gets this long at the end."""
-MAX_CONNECTIONS = 64
-_TURNS = 20
+MAX_CONNECTIONS = 16
+SLICES = 5
 
 T = TypeVar("T")
 
@@ -56,6 +56,7 @@ class Link:
                 timeout=None,  # the budget bounds the wait for a connection too
                 socket_timeout=None,
                 socket_connect_timeout=None,
+                driver_info=None,  # would be told to the server, one round trip a connection
                 # Off, because with them a connection that has unread data counts as ready.
                 maint_notifications_config=MaintNotificationsConfig(enabled=False),
                 # A server that was restarted is found by one more try on a new connection.
@@ -159,18 +160,19 @@ class Link:
 
 
 async def _within(budget_s: float, work: Awaitable[T]) -> T:
-    """Raises `TimeoutError`. A timer that fires late tells of a busy event loop and nothing of the
-    server, whose answer may have come long ago: it gets the turns that it takes to read it."""
+    """Raises `TimeoutError`. Time in which the event loop did not turn is not the server's: of each
+    slice no more is counted than it was meant to last, so a busy gateway does not bypass a server
+    whose answers it has had no time to read."""
     loop = asyncio.get_running_loop()
-    begun = loop.time()
     task = asyncio.ensure_future(work)
     task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+    slice_s = budget_s / SLICES
+    spent_s = 0.0
     try:
-        await asyncio.wait({task}, timeout=budget_s)
-        turns = _TURNS if loop.time() - begun > 1.5 * budget_s else 0
-        while not task.done() and turns:
-            await asyncio.sleep(0)
-            turns -= 1
+        while spent_s < budget_s and not task.done():
+            begun = loop.time()
+            await asyncio.wait({task}, timeout=slice_s)
+            spent_s += min(loop.time() - begun, slice_s)
     except asyncio.CancelledError:
         task.cancel()
         raise

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
 
@@ -139,7 +139,8 @@ class RedisCache:
             self.count("negative")
             return negative
         self.count("miss")
-        if (latest := vault.open_pointer(question, values[2])) is None:
+        latest = vault.open_pointer(question, values[2])
+        if latest is None or latest == keys.exact:
             return None
         older = await self.get(latest)
         return older if older is not None and older.question == keys.question else None
@@ -367,4 +368,4 @@ class _Counted:
 def without_credentials(url: str) -> str:
     """The URL as it may be shown."""
     parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
