@@ -14,6 +14,7 @@ from jinja2 import meta, nodes
 from app.ui import pages
 from app.ui.cache_page import CachePage
 from app.ui.labels import LabelPanel
+from app.ui.night import NightPage
 from app.ui.reliability import ReliabilityPage
 from app.ui.render import HERE, environment, render, static_names, static_response
 from app.ui.trace_detail import TraceDetail
@@ -26,6 +27,7 @@ PAGES = {
     "reliability.html": ReliabilityPage,
     "notice.html": pages.Notice,
     "cache.html": CachePage,
+    "night.html": NightPage,
 }
 FILES = sorted([*(HERE / "templates").iterdir(), *(HERE / "static").iterdir()])
 
