@@ -32,6 +32,12 @@ _overhead = Histogram(
     buckets=_SECONDS,
     registry=REGISTRY,
 )
+_router = Counter(
+    "verivote_router_plans_total",
+    "Plans that the learned score was asked for, by how it stood and the path taken.",
+    ("standing", "path"),
+    registry=REGISTRY,
+)
 _samples = Counter(
     "verivote_samples_total",
     "Samples drawn, by what became of them.",
@@ -102,6 +108,10 @@ def observe(group: Group) -> None:
         _degraded.labels(part).inc()
     if group.cache.hit:
         return
+    for reason in group.plan.reasons:
+        if reason.feature == "router":
+            path = "explored" if group.plan.explored else group.plan.route
+            _router.labels(str(reason.value), path).inc()
     _observe_stages(group)
     returned = group.decision.returned if group.decision else ()
     for scored in group.scored:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.group import Call, Decision
+from app.group import Call, Decision, Reason
 from app.metrics import observe, open_ms, render
 from app.voting.decide import decide
 from tests.builders import a_group, a_plan, a_scored, a_verdict
@@ -48,3 +48,14 @@ def test_a_group_that_fell_short_is_counted_by_whose_answer_was_served():
     observe(second.previous_stage())
 
     assert (count('"fallback"'), count('"first"')) == (before[0] + 1, before[1] + 1)
+
+
+def test_plans_are_counted_by_how_the_learned_score_stood():
+    reasons = (Reason(feature="router", value="metric_test", contribution=0.0),)
+    for explored in (False, True):
+        plan = a_plan(reasons=reasons, explored=explored)
+        observe(a_group(a_scored(0, "42"), plan=plan))
+    after = render().decode()
+
+    assert 'verivote_router_plans_total{path="hard",standing="metric_test"} 1.0' in after
+    assert 'verivote_router_plans_total{path="explored",standing="metric_test"} 1.0' in after
