@@ -21,7 +21,7 @@ DOCS = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
 NEVER_SENT = {ConfigError.code}
 SOURCES = [
     *(ROOT / "app" / "api").glob("*.py"),
-    ROOT / "app" / "gateway.py",
+    ROOT / "app" / "rim.py",
 ]
 
 
