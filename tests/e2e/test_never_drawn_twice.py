@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import jsonschema
+
 from tests.fakes.arithmetic import multiplying
 from tests.fakes.upstream import FakeUpstream, Request, Steps, always, model_list, scripted
 from tests.redis_server import RedisServer
