@@ -19,6 +19,7 @@ MAX_SHOWN_CHARS = 24_000
 """Longest candidate that is shown to a judge; a longer one is an error, never cut."""
 
 _CHAT_TOKEN = re.compile(r"<\|[^|<>\n]{1,40}\|>|</?s>|\[/?INST\]|<</?SYS>>", re.IGNORECASE)
+_WORD = re.compile(r"\w+")
 _HIDDEN = re.compile(r"[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]")
 
 
@@ -53,8 +54,10 @@ def read_entries(
 ) -> dict[str, tuple[str, str]]:
     """Reasons and word of every entry, by id. Raises `BadReply` unless all are there, once.
 
-    An entry without reasons is refused: a judge that gives none has not looked.
+    An entry without reasons is refused: a judge that gives none has not looked. Reasons that only
+    repeat the form of the reply are none.
     """
+    form = {*ids, *words, word, "reasons"}
     entries = reply.get(field)
     if not isinstance(entries, list):
         raise BadReply(f"no_{field}")
@@ -65,7 +68,7 @@ def read_entries(
         name, reasons, said = entry.get("id"), entry.get("reasons"), entry.get(word)
         if name not in ids or name in found or said not in words:
             raise BadReply(f"bad_{field}")
-        if not isinstance(reasons, str) or not reasons.strip():
+        if not isinstance(reasons, str) or set(_WORD.findall(reasons)) <= form:
             raise BadReply("no_reasons")
         found[name] = (reasons.strip(), said)
     if found.keys() != set(ids):

@@ -1,9 +1,9 @@
 """Plain calls for judges, which want an opinion and not a sample: no group, record or streaming.
 
 In words: messages in, text out, at temperature 0, with a JSON Schema where the server takes one. By
-labels: `POST /decisions`, which reads the probability of every answer off one token; vLLM serves it
-for some models since 2026-10, OpenAI for one. A server without it is tried once. What a judge was
-told is in its verdict's evidence.
+labels: `POST /decisions`, which reads the probability of every answer off one token; OpenAI and
+vLLM serve it for some models. A server without it is tried once. What a judge was told is in its
+verdict's evidence.
 """
 
 from __future__ import annotations

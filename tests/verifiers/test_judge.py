@@ -126,6 +126,10 @@ def test_a_short_answer_is_no_opener(text):
         ' {"id": "r2", "reasons": "r", "mark": "met"}]}',
         '{"items": [{"id": "r1", "reasons": "r", "mark": "great"},'
         ' {"id": "r2", "reasons": "r", "mark": "met"}]}',
+        '{"items": [{"id": "r1", "reasons": "met|partly|not_met", "mark": "met"},'
+        ' {"id": "r2", "reasons": "r2", "mark": "met"}]}',
+        '{"items": [{"id": "r1", "reasons": "...", "mark": "met"},'
+        ' {"id": "r2", "reasons": "r2: met", "mark": "met"}]}',
         '{"items": [{"id": "r1", "mark": "met"}, {"id": "r2", "reasons": "r", "mark": "met"}]}',
         '{"items": [{"id": "r9", "reasons": "r", "mark": "met"},'
         ' {"id": "r2", "reasons": "r", "mark": "met"}]}',

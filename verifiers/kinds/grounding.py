@@ -46,11 +46,10 @@ MAX_NOTES = 200
 MAX_ASKED = 20
 """Claims that a judge is asked about; an answer with more is an error when it is to judge."""
 WORDS = {
-    "contradicted": "the notes say otherwise",
-    "not_supported": "the notes do not say it",
     "supported": "the notes say it",
+    "not_supported": "the notes do not say it",
+    "contradicted": "the notes say otherwise",
 }
-"""The worst comes first: a model that favours the first label may cost, not give."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ class Wanted:
 @register
 class Grounding:
     name: ClassVar[str] = "grounding"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     role: ClassVar[Role] = "outcome"
     isolation: ClassVar[Isolation] = "remote"
     options: ClassVar[Mapping[str, str]] = {

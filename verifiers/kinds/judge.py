@@ -39,17 +39,18 @@ MAX_VOTES = 9
 MAX_KNOWN_BAD = 10
 MAX_TEXT_CHARS = 8_000
 
-MARKS = {"not_met": 0.0, "partly": 0.5, "met": 1.0}
+MARKS = {"met": 1.0, "partly": 0.5, "not_met": 0.0}
 MEANINGS = {
-    "not_met": "the answer does not do this, or only says that it does",
-    "partly": "the answer does a part of this",
     "met": "the answer does this",
+    "partly": "the answer does a part of this",
+    "not_met": "the answer does not do this, or only says that it does",
 }
-"""The worst comes first: a model that favours the first label may cost, not give."""
+"""The best comes first: a model that only repeats what it reads first passes the known-bad answer
+too and is found out. One that says the worst of everything would not be."""
 SIDES = {
-    "tie": "neither is better",
-    "second": "the second answer is better",
     "first": "the first answer is better",
+    "second": "the second answer is better",
+    "tie": "neither is better",
 }
 
 OPENERS = (
@@ -82,7 +83,7 @@ class Wanted:
 @register
 class Judge:
     name: ClassVar[str] = "judge"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     role: ClassVar[Role] = "judge"
     isolation: ClassVar[Isolation] = "remote"
     options: ClassVar[Mapping[str, str]] = {
