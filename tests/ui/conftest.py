@@ -25,8 +25,9 @@ from app.group import Group
 from app.settings import Settings
 from app.store.sql import SqlStore
 from app.ui.pages import router
+from app.voting.confidence import Calibration
 from tests.ui.browser import Browser, find_chromium
-from tests.ui.sample_groups import NOON, every_group, split_vote
+from tests.ui.sample_groups import NOON, calibrated, every_group, split_vote
 
 SECRET = b"a secret of the server"
 CACHE_KEY = "9f2c" * 16
@@ -70,7 +71,12 @@ class Site:
 
 
 @contextmanager
-def serve(data: Path, groups: tuple[Group, ...], settings: Settings) -> Iterator[Site]:
+def serve(
+    data: Path,
+    groups: tuple[Group, ...],
+    settings: Settings,
+    calibrations: tuple[Calibration, ...] = (),
+) -> Iterator[Site]:
     loops: list[asyncio.AbstractEventLoop] = []
 
     @asynccontextmanager
@@ -82,7 +88,12 @@ def serve(data: Path, groups: tuple[Group, ...], settings: Settings) -> Iterator
         for group in groups:
             await store.append(group)
         await cache.put(CacheEntry(key=CACHE_KEY, group=split_vote(), created_at=NOON))
-        app.state.rim = SimpleNamespace(store=store, cache=cache, clock=clock, learning=None)
+        app.state.rim = SimpleNamespace(
+            store=store,
+            cache=cache,
+            clock=clock,
+            learning=SimpleNamespace(calibrations=lambda: calibrations),
+        )
         loops.append(asyncio.get_running_loop())
         yield
         await store.close()
@@ -106,8 +117,9 @@ def serve(data: Path, groups: tuple[Group, ...], settings: Settings) -> Iterator
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Every sample group, keys off. For tests that only read."""
-    with serve(tmp_path_factory.mktemp("site"), every_group(), Settings()) as served:
+    """Every sample group, one calibrated route, keys off. For tests that only read."""
+    data = tmp_path_factory.mktemp("site")
+    with serve(data, every_group(), Settings(), (calibrated(),)) as served:
         yield served
 
 

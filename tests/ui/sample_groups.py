@@ -26,6 +26,7 @@ from app.group import (
     Task,
     VerifierRef,
 )
+from app.voting.confidence import Calibration, Evidence, Outcome, calibrate
 from app.voting.tally import tally_votes
 from verifiers.base import Answer, AnswerContract, AnswerKind, Status, ToolCall, Verdict
 
@@ -538,6 +539,20 @@ def cascade() -> Group:
         Span(name="run_program", start_ms=640.0, end_ms=668.0, sample=5),
         Span(name="fallback", start_ms=400.0, end_ms=670.0),
     )
+
+
+def calibrated() -> Calibration:
+    """A route with labels of votes that were served at four confidences, and of proven answers."""
+    three = Evidence(n=3, a=3, b=0, distinct=1, nulls=0)
+    proven = dataclasses.replace(three, proven=True)
+    said = ((0.31, 20, 8), (0.52, 40, 19), (0.78, 60, 49), (0.96, 180, 174))
+    outcomes = [
+        Outcome(evidence=three, right=number < right, said=confidence)
+        for confidence, total, right in said
+        for number in range(total)
+    ]
+    proofs = [Outcome(evidence=proven, right=True)] * 12
+    return calibrate([*outcomes, *proofs], route="maths", policy="policy-3")
 
 
 def every_group() -> tuple[Group, ...]:

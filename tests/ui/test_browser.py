@@ -7,7 +7,7 @@ import pytest
 from tests.ui.sample_groups import every_group, sixteen, split_vote, trace_id
 
 TRACES = [f"/traces/{group.trace_id}" for group in every_group()]
-PATHS = ["/traces", *TRACES, "/cache", "/traces/nothing"]
+PATHS = ["/traces", *TRACES, "/cache", "/reliability", "/traces/nothing"]
 FOCUSED = "document.activeElement.getAttribute('href')"
 
 
@@ -32,7 +32,7 @@ def test_the_policy_refuses_none_of_our_own_files(site, browser):
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("path", ["/traces", PATHS[1], PATHS[6], "/cache"])
+@pytest.mark.parametrize("path", ["/traces", PATHS[1], PATHS[6], "/cache", "/reliability"])
 def test_every_text_has_enough_contrast(site, browser, path, dark):
     browser.open(site.url + path, dark=dark)
     browser.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 
+from app.settings import Settings
 from app.ui.reliability import ReliabilityPage, RouteReliability, reliability_page
 from app.voting.confidence import Calibration, Evidence, Outcome, calibrate
+from tests.ui.conftest import serve
 
 THREE = Evidence(n=3, a=3, b=0, distinct=1, nulls=0)
 PROVEN = Evidence(n=1, a=1, b=0, distinct=1, nulls=0, proven=True)
@@ -74,11 +74,9 @@ def test_the_route_with_the_most_labels_comes_first():
     assert [route.route for route in page(few, many).routes] == ["b", "a"]
 
 
-def test_the_page_is_served_and_names_are_only_text(own_site):
+def test_the_page_is_served_and_names_are_only_text(tmp_path):
     known = labelled(180, 200, said=0.95, policy="<img src=x onerror=alert(1)>")
-    own_site.app.state.rim.learning = SimpleNamespace(calibrations=lambda: (known,))
-
-    with own_site.client() as client:
+    with serve(tmp_path, (), Settings(), (known,)) as site, site.client() as client:
         reply = client.get("/reliability")
 
     assert reply.status_code == 200
@@ -87,8 +85,8 @@ def test_the_page_is_served_and_names_are_only_text(own_site):
     assert '<circle class="dot"' in reply.text
 
 
-def test_without_labels_the_page_says_what_to_do(site):
-    with site.client() as client:
+def test_without_labels_the_page_says_what_to_do(empty_site):
+    with empty_site.client() as client:
         reply = client.get("/reliability")
 
     assert "once 100 of them are labelled" in reply.text
