@@ -22,6 +22,8 @@ from verifiers.compose import compose_reward, process_rewards
 
 NEUTRAL = {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
 """What is sent with every call that may be trained on."""
+UNPROCESSED = "unprocessed_logprobs"
+"""The server reports log probabilities of the bare model."""
 _NOBODY = Origin()
 
 
@@ -117,7 +119,7 @@ def _logprobs_mode(scored: Scored) -> str | None:
     """`processed`: of the law that was sampled from; `unprocessed`: of the bare model."""
     if scored.sample.trainable:
         return "processed"
-    return "unprocessed" if scored.sample.not_trainable == "unprocessed_logprobs" else None
+    return "unprocessed" if scored.sample.not_trainable == UNPROCESSED else None
 
 
 def _origin(call: Call | None) -> dict[str, Any]:
@@ -134,14 +136,18 @@ def _origin(call: Call | None) -> dict[str, Any]:
 def why_not_trainable(group: Group, scored: Scored) -> str:
     """Code of the first thing that keeps a sample out of policy-gradient training, or nothing."""
     sample, level = scored.sample, level_of(group.task)
+    ids, mu = sample.token_ids or (), sample.logprobs
+    # Of what the server lacks, ids come first: without them no setting of it would help.
+    lacking = sample.not_trainable == UNPROCESSED
     reasons = (
         (level != "full", f"content_{level}"),
         (group.cache.hit, "cache_hit"),
-        (not sample.trainable, sample.not_trainable or "not_trainable"),
+        (not sample.trainable and not lacking, sample.not_trainable or "not_trainable"),
         (sample.cancelled or sample.finish_reason is None, "unfinished"),
-        (not sample.token_ids, "no_token_ids"),
-        (sample.logprobs is None, "no_logprobs"),
-        (len(sample.logprobs or ()) != len(sample.token_ids or ()), "misaligned_logprobs"),
+        (not ids, "no_token_ids"),
+        (mu is None, "no_logprobs"),
+        (len(mu or ()) != len(ids), "misaligned_logprobs"),
+        (lacking, UNPROCESSED),
         (prompt_token_ids_of(group, scored) is None, "no_prompt_token_ids"),
         (training_reward(scored) is None, "no_reward"),
     )
