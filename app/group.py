@@ -34,6 +34,8 @@ SampleKind = Literal["text", "program"]
 """What was asked of the model: an answer in words, or a program that computes it."""
 OF_A_STAGE = ("samples", "deadline", "engine")
 """Words of `degraded` about one stage, which are forgotten with it."""
+ScorerName = Literal["length", "logprob", "verifiers"]
+"""What may weigh a vote: its completion tokens, its mean logprob, its verifiers' mean score."""
 DecisionStatus = Literal["verified", "agreed", "unverified", "held"]
 
 
@@ -158,6 +160,20 @@ class VerifierRef:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VoteWeights:
+    """A scorer that is calibrated for the route, and so may say what a vote is worth."""
+
+    scorer: ScorerName
+    slope: float
+    """Votes that a sample is worth more for each unit by which its value is above the mean of the
+    samples that vote with it."""
+    auc: float
+    """How often it put a right sample of a question above a wrong one, 0..1."""
+    questions: int
+    """Labelled questions on which samples disagreed: what it was calibrated on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """How the task will be answered."""
 
@@ -195,6 +211,8 @@ class Plan:
     """`near`: a verified answer to another wording may be checked anew for this request."""
     explored: bool = False
     """Drawn deep at random, so that the router can learn what it would have missed."""
+    weights: VoteWeights | None = None
+    """What votes weigh; None: every vote the same. Only for rules that ask for a lead in votes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -327,6 +345,17 @@ class Tally:
     runner_up: str | None = None
     margin: int = 0
     """Votes of the leader minus votes of the runner-up."""
+    weights: tuple[tuple[str, float], ...] = ()
+    """What the votes of each key weigh, heaviest first, which is then the order of `votes` too;
+    empty where every vote weighs the same."""
+
+    @property
+    def lead(self) -> float:
+        """How far the leader is ahead, in votes as they weigh."""
+        if not self.weights:
+            return self.margin
+        second = self.weights[1][1] if len(self.weights) > 1 else 0.0
+        return self.weights[0][1] - second
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

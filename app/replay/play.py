@@ -19,15 +19,19 @@ from app.group import (
     Sample,
     SampleKind,
     Scored,
+    ScorerName,
     Task,
     VerifierRef,
+    VoteWeights,
 )
 from app.replay.rows import Recorded, Row, Traits
 from app.voting.confidence import Evidence, evidence_of
 from app.voting.decide import decide
+from app.voting.logistic import sigmoid
 from app.voting.stop import Stop, next_step, settled_by
 from app.voting.tally import tally_votes
-from verifiers.base import Answer, AnswerContract, Status, Verdict
+from app.voting.weights import Contested, contested
+from verifiers.base import Answer, AnswerContract, Role, Status, Verdict
 
 MARGIN = 3
 DEEPEST = 40
@@ -49,6 +53,8 @@ class Setting:
     orders: int = 10
     seed: int = 0
     """Equal seeds give equal orders, whatever the rule."""
+    scorer: ScorerName | None = None
+    """What weighs votes, where it earns that on the other half of the questions; None: nothing."""
 
     def cap_of(self, recorded: int) -> int:
         return min(self.cap or DEEPEST, recorded)
@@ -72,9 +78,14 @@ class Played:
     tokens: int | None
     """Completion tokens of `samples`; None where the source did not count them."""
     evidence: Evidence
+    contested: Contested | None = None
+    """What the setting's scorer says of the samples, where they disagreed and the answer was right:
+    all that a log with a label knows."""
 
 
-def plan_of(row: Row, traits: Traits, setting: Setting, *, seed: int) -> Plan:
+def plan_of(
+    row: Row, traits: Traits, setting: Setting, *, seed: int, weights: VoteWeights | None = None
+) -> Plan:
     """The plan of a hard task; `two_kinds` only where both kinds were recorded."""
     rule = setting.rule
     if rule == "two_kinds" and not traits.two_kinds:
@@ -98,15 +109,18 @@ def plan_of(row: Row, traits: Traits, setting: Setting, *, seed: int) -> Plan:
         max_tokens=None,
         seed=seed,
         deadline_ms=0,
+        weights=weights,
     )
 
 
-def play(row: Row, traits: Traits, setting: Setting, order: int) -> Played:
+def play(
+    row: Row, traits: Traits, setting: Setting, order: int, weights: VoteWeights | None = None
+) -> Played:
     """Play `row` in its order number `order`."""
     rng = random.Random(f"{setting.seed}\x1f{row.dataset}\x1f{row.model}\x1f{row.id}\x1f{order}")
     drawn = list(row.samples)
     rng.shuffle(drawn)
-    plan = plan_of(row, traits, setting, seed=rng.randrange(2**31))
+    plan = plan_of(row, traits, setting, seed=rng.randrange(2**31), weights=weights)
     group = Group.open(_task(row), plan)
     supply = Supply(drawn, by_kind=plan.rule == "two_kinds")
     cancelled, tokens = 0, 0
@@ -115,7 +129,7 @@ def play(row: Row, traits: Traits, setting: Setting, order: int) -> Played:
         for recorded in supply.draw(step):
             scored = _scored(recorded, len(group.scored), step, checked=traits.checked)
             group = group.with_scored(scored)
-            group = group.with_tally(tally_votes(group.current))
+            group = group.with_tally(tally_votes(group.current, plan.weights))
             tokens += recorded.tokens or 0
             in_flight -= 1
             if settled_by(group, in_flight=in_flight):
@@ -124,8 +138,10 @@ def play(row: Row, traits: Traits, setting: Setting, order: int) -> Played:
     assert isinstance(step, Stop)
     winner = group.with_decision(decide(group, step.reason)).winner
     key = winner.answer.key if winner else None
+    right = key is not None and next(s.correct for s in row.samples if s.answer == key)
+    known = contested(group, key) if setting.scorer and right and key is not None else {}
     return Played(
-        right=key is not None and next(s.correct for s in row.samples if s.answer == key),
+        right=right,
         reason=step.reason,
         samples=len(group.scored),
         cancelled=cancelled,
@@ -133,6 +149,7 @@ def play(row: Row, traits: Traits, setting: Setting, order: int) -> Played:
         rounds=group.rounds,
         tokens=tokens if traits.counts_tokens else None,
         evidence=evidence_of(group),
+        contested=known.get(setting.scorer) if setting.scorer else None,
     )
 
 
@@ -165,28 +182,32 @@ def _scored(recorded: Recorded, index: int, step: Draw, *, checked: bool) -> Sco
         choice=index - step.first_index,
         text=" " * max(1, recorded.chars or 0),
         finish_reason="stop",
-        completion_tokens=recorded.tokens or 0,
+        # Their place within the question is all that counts of lengths: characters will do.
+        completion_tokens=(recorded.chars or 0) if recorded.tokens is None else recorded.tokens,
     )
     answer = Answer(
         kind="text", rule="recorded" if recorded.answer is not None else None, key=recorded.answer
     )
-    verdicts = (_PASSED if recorded.verified else _FAILED,) if checked else ()
-    return Scored(sample=sample, answer=answer, verdicts=verdicts)
+    verdicts = []
+    if checked:
+        passed = bool(recorded.verified)
+        verdicts.append(_verdict(passed, score=float(passed), role="outcome", decisive=True))
+    if recorded.score is not None:
+        score = sigmoid(recorded.score)
+        verdicts.append(_verdict(score >= 0.5, score=score, role="judge", decisive=False))
+    return Scored(sample=sample, answer=answer, verdicts=tuple(verdicts))
 
 
-def _verdict(status: Status) -> Verdict:
+def _verdict(passed: bool, *, score: float, role: Role, decisive: bool) -> Verdict:
     return Verdict(
         verifier=_CHECK.name,
         version=_CHECK.version,
         config_hash=_CHECK.config_hash,
-        role=_CHECK.role,
-        decisive=True,
-        status=status,
-        score=float(status is Status.PASS),
+        role=role,
+        decisive=decisive,
+        status=Status.PASS if passed else Status.FAIL,
+        score=score,
     )
-
-
-_PASSED, _FAILED = _verdict(Status.PASS), _verdict(Status.FAIL)
 
 
 def _task(row: Row) -> Task:

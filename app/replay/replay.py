@@ -9,18 +9,25 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from statistics import fmean
 
+from app.group import VoteWeights
 from app.replay.measure import Estimate, estimate, estimate_pooled
 from app.replay.play import Played, Setting, play
 from app.replay.rows import Recording, Row, Traits, traits_of
 from app.voting.confidence import confidence, fit_calibration
 from app.voting.reliability import Believed, Reliability, reliability_of
+from app.voting.weights import Contested, fit_weights
 
 CHUNK = 64
 """Rows of one job."""
+
+
+Weights = tuple[VoteWeights | None, VoteWeights | None]
+"""What votes weigh on the questions of each half."""
+PLAIN: Weights = (None, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,17 +37,32 @@ class Job:
     rows: tuple[Row, ...]
     traits: Traits
     setting: Setting
+    weights: Weights
 
     def run(self) -> list[tuple[Played, ...]]:
         """For every row what became of it in each order."""
         return [
-            tuple(play(row, self.traits, self.setting, order) for order in self.orders)
+            tuple(
+                play(row, self.traits, self.setting, order, self.weights[half_of(row.id)])
+                for order in range(self.setting.orders)
+            )
             for row in self.rows
         ]
 
-    @property
-    def orders(self) -> range:
-        return range(self.setting.orders)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Playing:
+    """A whole recording under one setting."""
+
+    recording: Recording
+    setting: Setting
+    weights: Weights = PLAIN
+
+    def jobs(self) -> Iterator[Job]:
+        traits, rows = traits_of(self.recording), self.recording.rows
+        for start in range(0, len(rows), CHUNK):
+            part = rows[start : start + CHUNK]
+            yield Job(rows=part, traits=traits, setting=self.setting, weights=self.weights)
 
 
 Run = Callable[[Sequence[Job]], Iterator[list[tuple[Played, ...]]]]
@@ -53,6 +75,7 @@ class Replayed:
 
     recording: Recording
     setting: Setting
+    weights: Weights
     played: tuple[tuple[Played, ...], ...]
     """For every row in the recording's order, then for every order."""
 
@@ -76,33 +99,48 @@ def run_here(jobs: Sequence[Job]) -> Iterator[list[tuple[Played, ...]]]:
 def replay_all(
     recordings: Sequence[Recording], settings: Sequence[Setting], run: Run = run_here
 ) -> list[list[Replayed]]:
-    """For every setting, every recording. One list of jobs, so no process waits for a group."""
-    jobs, sizes = [], []
-    for setting in settings:
-        for recording in recordings:
-            cut = list(jobs_of(recording, setting))
-            jobs += cut
-            sizes.append(len(cut))
-    results = run(jobs)
-    chunks = iter(sizes)
+    """For every setting, every recording. With a scorer, one order is played first, as the log that
+    it is calibrated on."""
+    wanted = [Playing(recording=r, setting=setting) for setting in settings for r in recordings]
+    first = [
+        replace(each, setting=replace(each.setting, orders=1))
+        for each in wanted
+        if each.setting.scorer
+    ]
+    learned = iter([weights_by_half(log) for log in _replay(first, run)])
+    wanted = [
+        replace(each, weights=next(learned)) if each.setting.scorer else each for each in wanted
+    ]
+    found = iter(_replay(wanted, run))
+    return [[next(found) for _ in recordings] for _ in settings]
+
+
+def _replay(wanted: Sequence[Playing], run: Run) -> list[Replayed]:
+    """One list of jobs for all, so that no process waits for a group to end."""
+    jobs = [list(each.jobs()) for each in wanted]
+    results = run([job for each in jobs for job in each])
     return [
-        [
-            Replayed(
-                recording=recording,
-                setting=setting,
-                played=tuple(row for rows in islice(results, next(chunks)) for row in rows),
-            )
-            for recording in recordings
-        ]
-        for setting in settings
+        Replayed(
+            recording=each.recording,
+            setting=each.setting,
+            weights=each.weights,
+            played=tuple(row for rows in islice(results, len(cut)) for row in rows),
+        )
+        for each, cut in zip(wanted, jobs, strict=True)
     ]
 
 
-def jobs_of(recording: Recording, setting: Setting) -> Iterator[Job]:
-    traits = traits_of(recording)
-    for start in range(0, len(recording.rows), CHUNK):
-        rows = recording.rows[start : start + CHUNK]
-        yield Job(rows=rows, traits=traits, setting=setting)
+def weights_by_half(log: Replayed) -> Weights:
+    """The weights for each half, calibrated on the groups of the other one."""
+    scorer = log.setting.scorer
+    if scorer is None:
+        return PLAIN
+    known: tuple[list[Contested], list[Contested]] = ([], [])
+    for row, (played, *_) in zip(log.recording.rows, log.played, strict=True):
+        if played.contested is not None:
+            known[1 - half_of(row.id)].append(played.contested)
+    first, second = (fit_weights(scorer, each) for each in known)
+    return first, second
 
 
 def believed(replayed: Replayed, order: int) -> list[Believed]:

@@ -162,7 +162,7 @@ def features_of(evidence: Evidence) -> dict[str, float]:
         "distinct": min(evidence.distinct, MAX_DISTINCT),
         "unanimous": float(evidence.unanimous),
         "null_share": evidence.nulls / n,
-        "ln_lead": math.log1p(evidence.a - evidence.b),
+        "ln_lead": math.log1p(max(0, evidence.a - evidence.b)),
         "both_kinds": float(evidence.both_kinds),
     }
 

@@ -80,7 +80,7 @@ def _is_settled(group: Group) -> bool:
 
     A rule is asked only about votes: one sample on the easy route agrees with nobody.
     """
-    if group.tally.margin >= group.plan.margin:
+    if group.tally.lead >= group.plan.margin:
         return True
     return group.plan.route == "hard" and RULES[group.plan.rule].settled(group) is not None
 
@@ -89,7 +89,8 @@ def _rank(group: Group, scored: Scored) -> tuple[float, ...]:
     """Best last. Proof, then standing, then votes; ties by text before what a program printed, the
     verifiers' mean score, the mean logprob, the shorter text and the earlier draw."""
     sample = scored.sample
-    votes = dict(group.tally.votes).get(scored.answer.key or "", 0) if _counts(scored) else 0
+    standing = dict[str, float](group.tally.weights or group.tally.votes)
+    votes = standing.get(scored.answer.key or "", 0.0) if _counts(scored) else 0.0
     scores = [verdict.score for verdict in scored.verdicts if verdict.score is not None]
     logprobs = sample.logprobs
     return (

@@ -64,9 +64,15 @@ def settled_by(group: Group, *, in_flight: int) -> str | None:
     if reason := rule.settled(group):
         return reason
     left = plan.cap - len(group.current)
-    if rule.curtails and left > 0 and group.tally.margin > left:
+    if _curtails(group) and left > 0 and group.tally.margin > left:
         return "ahead"
     return None
+
+
+def _curtails(group: Group) -> bool:
+    """Whether a leader that cannot be overtaken ends the vote. Where votes are weighed, a sample
+    still to come can make those before it lighter, so nobody is ever out of reach."""
+    return RULES[group.plan.rule].curtails and not group.tally.weights
 
 
 def _wanted(group: Group) -> int:
@@ -74,7 +80,7 @@ def _wanted(group: Group) -> int:
     plan = group.plan
     rule = RULES[plan.rule]
     needed = rule.needed(group)
-    if rule.curtails:
+    if _curtails(group):
         left = plan.cap - len(group.current)
         needed = min(needed, max(1, (left - group.tally.margin) // 2 + 1))
     if group.current:

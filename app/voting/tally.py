@@ -7,10 +7,13 @@ samples vote.
 
 from __future__ import annotations
 
-from collections import Counter
+import math
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
-from app.group import Scored, Tally
+from app.group import Scored, Tally, VoteWeights
+from app.voting.scorers import weigh
 from verifiers.compose import is_refuted, is_verified
 
 
@@ -33,11 +36,16 @@ def can_vote(scored: Scored) -> bool:
     )
 
 
-def tally_votes(group: Sequence[Scored]) -> Tally:
-    """Count the votes. Independent of the order in which samples arrived."""
+def tally_votes(group: Sequence[Scored], weights: VoteWeights | None = None) -> Tally:
+    """Count the votes. Independent of the order in which samples arrived.
+
+    `weights`: those of the plan. Proven samples weigh the same: nothing more can be said for them.
+    """
     proven = [scored for scored in group if is_proven(scored)]
     voters = proven or [scored for scored in group if can_vote(scored)]
     counts = Counter(s.answer.key for s in voters if s.answer.key is not None)
+    if weights is not None and not proven:
+        return _weighed(voters, counts, weights)
     votes = tuple(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
     first = votes[0][1] if votes else 0
     second = votes[1][1] if len(votes) > 1 else 0
@@ -47,3 +55,20 @@ def tally_votes(group: Sequence[Scored]) -> Tally:
         runner_up=votes[1][0] if len(votes) > 1 else None,
         margin=first - second,
     )
+
+
+def _weighed(voters: Sequence[Scored], counts: Counter[str], weights: VoteWeights) -> Tally:
+    """The heaviest answer leads; `margin` still counts heads, and may be negative."""
+    totals: defaultdict[str, list[float]] = defaultdict(list)
+    for scored, weight in zip(voters, weigh(voters, weights), strict=True):
+        totals[scored.answer.key or ""].append(weight)
+    # Exact sums, rounded: the order of arrival must not decide between equals.
+    heavy = {key: round(math.fsum(each), 9) for key, each in totals.items()}
+    ranked = sorted(heavy.items(), key=lambda item: (-item[1], -counts[item[0]], item[0]))
+    tally = Tally(
+        votes=tuple((key, counts[key]) for key, _ in ranked),
+        runner_up=ranked[1][0] if len(ranked) > 1 else None,
+        margin=sum(sign * counts[key] for sign, (key, _) in zip((1, -1), ranked, strict=False)),
+        weights=tuple(ranked),
+    )
+    return replace(tally, leader=ranked[0][0]) if tally.lead > 0 else tally

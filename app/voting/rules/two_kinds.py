@@ -9,6 +9,7 @@ so a fixed order would favour one kind.
 from __future__ import annotations
 
 from app.group import Group, SampleKind
+from app.voting.rules.margin import fewest_to
 from app.voting.tally import can_vote
 
 
@@ -16,20 +17,19 @@ class TwoKinds:
     curtails = True
 
     def settled(self, group: Group) -> str | None:
-        margin, enough = group.tally.margin, group.plan.margin
-        if margin >= enough:
+        lead, enough = group.tally.lead, group.plan.margin
+        if lead >= enough:
             return "margin"
-        if margin > 0 and margin == enough - 1 and len(_leading_kinds(group)) == 2:
+        if lead > 0 and lead >= enough - 1 and len(_leading_kinds(group)) == 2:
             return "two_kinds"
         return None
 
     def needed(self, group: Group) -> int:
-        margin, enough = group.tally.margin, group.plan.margin
-        fewest = max(1, enough - 1 - margin)
+        fewest = fewest_to(group.plan.margin - 1, group)
         if fewest > 1:
             return fewest
         kinds = _leading_kinds(group) | {kind_of(group, len(group.current))}
-        return fewest if len(kinds) == 2 else max(1, enough - margin)
+        return fewest if len(kinds) == 2 else fewest_to(group.plan.margin, group)
 
 
 def programs_among(group: Group, n: int) -> int:
