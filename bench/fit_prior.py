@@ -37,6 +37,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)  # not bench/, where `verifiers` is the folder of other measurements
 
 from app.voting.confidence import Evidence, features_of  # noqa: E402
+from app.voting.logistic import Cell as RankCell  # noqa: E402
+from app.voting.logistic import fit_line, sigmoid  # noqa: E402
 
 PRIOR = ROOT / "app" / "voting" / "prior.py"
 LICENSED = ("rankedvoting", "qwen-math", "tot", "openai-gsm")
@@ -45,8 +47,11 @@ ORDERS = 5
 PREFIXES = (1, 2, 3, 4, 5, 6, 8)
 CAPS = (8, 16, 40)
 MARGIN = 3
+THREE = Evidence(n=3, a=3, b=0, distinct=1, nulls=0)
 RIDGE = 30.0
-"""Penalty on squared slopes; the best of 2, 10 and 30 when each source is left out in turn."""
+"""Penalty on squared slopes."""
+RIDGES = (2.0, 10.0, 30.0)
+"""Those compared; the loss of each is printed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,14 +167,8 @@ def one_hot(place: int, size: int) -> list[float]:
 
 def fit_prior(questions: dict[str, list[dict]], ridge: float = RIDGE) -> dict[str, float]:
     """Slopes by feature, and `intercept`."""
-    sources, names = (
-        len(questions),
-        [
-            name
-            for name in features_of(Evidence(n=1, a=1, b=0, distinct=1, nulls=0))
-            if name != "both_kinds"
-        ],
-    )
+    sources = len(questions)
+    names = [name for name in features_of(THREE) if name != "both_kinds"]
     rows = [
         (
             [features_of(cell.evidence)[name] for name in names] + one_hot(cell.source, sources),
@@ -192,11 +191,35 @@ def fit_prior(questions: dict[str, list[dict]], ridge: float = RIDGE) -> dict[st
     scale, *levels = fit(ends, [0.0] + [1e-3] * sources)
     weights = [len(rows) for rows in questions.values()]
     intercept = sum(w * level for w, level in zip(weights, levels, strict=True)) / sum(weights)
-    pair = bare(Evidence(n=3, a=3, b=0, distinct=1, nulls=0)) - bare(
-        Evidence(n=2, a=2, b=0, distinct=1, nulls=0)
-    )
+    pair = bare(THREE) - bare(Evidence(n=2, a=2, b=0, distinct=1, nulls=0))
     fitted = {name: scale * slope for name, slope in zip(names, slopes, strict=True)}
     return {"intercept": intercept, **fitted, "both_kinds": scale * pair}
+
+
+def held_out_loss(questions: dict[str, list[dict]], ridge: float) -> list[float]:
+    """Log loss on each dataset's votes at the end of the margin rule, by the prior of the others
+    with an offset and a steepness of the dataset's own, as a route has them."""
+    losses = []
+    for held_out in sorted({name.split(" / ")[0] for name in questions}):
+        others = {n: rows for n, rows in questions.items() if not n.startswith(held_out)}
+        prior = fit_prior(others, ridge)
+        own = {n: rows for n, rows in questions.items() if n not in others}
+        cells = [
+            RankCell(
+                sum(prior[name] * value for name, value in features_of(cell.evidence).items()),
+                cell.right,
+                cell.total,
+            )
+            for cell in cells_of(own, prefixes=False)
+        ]
+        line = fit_line(cells, min_steepness=0.1)
+        lost = sum(
+            -c.right * math.log(sigmoid(line.a + line.b * c.rank))
+            - (c.total - c.right) * math.log(sigmoid(-line.a - line.b * c.rank))
+            for c in cells
+        )
+        losses.append(lost / sum(c.total for c in cells))
+    return losses
 
 
 def module_text(prior: dict[str, float], questions: dict[str, list[dict]], digest: str) -> str:
@@ -230,6 +253,11 @@ def main() -> None:
         print(f"  {len(rows):4} questions  {name}")
     for name, value in prior.items():
         print(f"  {name:16} {value:+.4f}")
+    print("log loss on each dataset left out, and their mean")
+    for ridge in RIDGES:
+        losses = held_out_loss(questions, ridge)
+        shown = " ".join(f"{loss:.4f}" for loss in [*losses, sum(losses) / len(losses)])
+        print(f"  ridge {ridge:4.0f}  {shown}")
     if options.write:
         PRIOR.write_text(module_text(prior, questions, digest))
         print(f"wrote {PRIOR.relative_to(ROOT)}")
