@@ -38,7 +38,8 @@ async def readyz(request: Request) -> Response:
     """Requests can be answered: the spool can be written and an engine is up.
 
     A database that is away is `degraded` and still ready: the spool grows and drains later. So are
-    a cache that is bypassed, and a verifier that passed a known-bad answer: its verdicts are errors.
+    a cache that is bypassed, a verifier that passed a known-bad answer, and a sandbox that was
+    tried and does not hold: the verdicts of those are errors.
     """
     rim: Rim = request.app.state.rim
     store = await rim.store.health()
@@ -52,10 +53,11 @@ async def readyz(request: Request) -> Response:
         "engines": dict(zip(rim.engines, up, strict=True)),
         # A number and no names: verifiers may be hidden, and this page asks for no key.
         "verifiers_out_of_use": len(rim.runner.out_of_use),
+        "sandbox": not rim.runner.sandbox_fault,
     }
     if store.writable and any(up):
         missing = not store.database or not rim.cache.is_up or not all(up)
-        degraded = missing or bool(rim.runner.out_of_use)
+        degraded = missing or bool(rim.runner.out_of_use) or bool(rim.runner.sandbox_fault)
         return Json({"status": "degraded" if degraded else "ok", "checks": checks})
     error = Overloaded("The gateway is not ready; `checks` says what is missing.", code="not_ready")
     return Json({**error_body(error), "status": "unavailable", "checks": checks}, 503)
