@@ -106,6 +106,7 @@ async def _runner(settings: Settings, jobs: int) -> AsyncIterator[Runner]:
         runner = Runner(
             deadline_ms=wanted.deadline_ms,
             workers=jobs,
+            sandbox=wanted.sandbox,
             ask=ask,
             ask_deadline_ms=wanted.judge_deadline_ms,
             min_covered=wanted.min_covered_weight,

@@ -211,5 +211,6 @@ async def _complaint(client: asyncio.subprocess.Process) -> str:
 
 
 def _kill(client: asyncio.subprocess.Process) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(client.pid, signal.SIGKILL)
+    if client.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(client.pid, signal.SIGKILL)
