@@ -39,6 +39,8 @@ class Example:
     temperature: float
     reward: float
     """0..1."""
+    group_weight: float = 1.0
+    """q_g: weight of its group, mean 1 over the run; the same in all rows of a group."""
     step_scores: tuple[float, ...] = ()
     """Score of each step of the text, from its process verifiers."""
     step_ends: tuple[int, ...] = ()
@@ -62,6 +64,10 @@ class TrainingGroup:
     def rewards(self) -> tuple[float, ...]:
         return tuple(example.reward for example in self.examples)
 
+    @property
+    def weight(self) -> float:
+        return self.examples[0].group_weight
+
 
 @dataclass(slots=True)
 class _Reader:
@@ -76,6 +82,10 @@ class _Reader:
             if first.prompt_ids != example.prompt_ids:
                 raise ConfigError(
                     f"{at}: 'prompt_token_ids' differ from the group's first row ({example.group})"
+                )
+            if first.group_weight != example.group_weight:
+                raise ConfigError(
+                    f"{at}: 'group_weight' differs from the group's first row ({example.group})"
                 )
             if any(known.sample == example.sample for known in samples):
                 raise ConfigError(f"{at}: sample {example.sample} of {example.group} comes twice")
@@ -142,6 +152,7 @@ def _example(row: Mapping[str, Any], at: str, tokenise: Tokenise | None) -> Exam
         mu=None if mu is None else _logprobs(mu, at, len(completion_ids)),
         temperature=_temperature(row, at),
         reward=_reward(row, at),
+        group_weight=_weight(row, at),
         step_scores=scores,
         step_ends=ends,
     )
@@ -199,6 +210,13 @@ def _reward(row: Mapping[str, Any], at: str) -> float:
         raise ConfigError(f"{at}: 'reward' is null: what could not be checked does not train")
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise ConfigError(f"{at}: 'reward' must be a number from 0 to 1, not {value!r}")
+    return float(value)
+
+
+def _weight(row: Mapping[str, Any], at: str) -> float:
+    value = row.get("group_weight", 1.0)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ConfigError(f"{at}: 'group_weight' must be a number from 0, not {value!r}")
     return float(value)
 
 

@@ -11,12 +11,10 @@ from __future__ import annotations
 import hashlib
 import math
 import random
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.retrain.advantages import difficulty_weights
 from app.retrain.examples import Example, TrainingGroup
 
 if TYPE_CHECKING:
@@ -85,11 +83,8 @@ def make_units(
     groups: Sequence[TrainingGroup], objective: Objective, shaping: Shaping
 ) -> tuple[tuple[Unit, ...], ...]:
     """The units of every group from which `objective` can learn; the others are left out."""
-    picked = [(group, objective.prepare(group, shaping)) for group in groups]
-    kept = [(group, units) for group, units in picked if units]
-    weights = [1.0] * len(kept)
-    if shaping.difficulty:
-        weights = list(difficulty_weights([statistics.fmean(g.rewards) for g, _ in kept]))
+    picked = [(group.weight, objective.prepare(group, shaping)) for group in groups]
+    kept = [(weight, units) for weight, units in picked if units]
     return tuple(
         tuple(
             tuple(
@@ -98,7 +93,7 @@ def make_units(
             )
             for unit in units
         )
-        for number, ((_, units), weight) in enumerate(zip(kept, weights, strict=True))
+        for number, (weight, units) in enumerate(kept)
     )
 
 

@@ -35,8 +35,6 @@ class Shaping:
     """`soft_overlong`: over how many tokens before that the punishment grows."""
     process_weight: float = 0.0
     """What a step's score weighs beside the outcome's; 0 ignores steps."""
-    difficulty: bool = False
-    """Weight groups by p(1 − p) of their pass rate."""
 
     def __post_init__(self) -> None:
         if self.length != "soft_overlong":

@@ -10,7 +10,10 @@ import pytest
 
 from app.errors import ConfigError
 from app.retrain.examples import read_file, read_groups
+from app.retrain.select import Selecting, SelectSettings, rows_to_train
+from app.retrain.sieve import Lineage
 from app.store.training_rows import to_training_rows
+from tests.retrain.logged import logged
 from tests.store.groups import make_group
 
 
@@ -103,6 +106,7 @@ def test_steps_whose_places_are_not_all_known_have_none():
         ({"prompt_token_ids": None}, "row 1: 'prompt_token_ids' is missing"),
         ({"temperature": 0.0}, "row 1: 'temperature' must be a number above 0, not 0.0"),
         ({"temperature": None}, "row 1: 'temperature' must be a number above 0, not None"),
+        ({"group_weight": -1}, "row 1: 'group_weight' must be a number from 0, not -1"),
         ({"trace_id": ""}, "row 1: 'trace_id' must be a text, not ''"),
         ({"sample": -1}, "row 1: 'sample' must be a whole number from 0, not -1"),
         ({"step_rewards": {"steps": [2]}}, "row 1: 'step_rewards.steps' must be a list"),
@@ -126,6 +130,14 @@ def test_a_row_that_cannot_be_trained_on_is_named(change, said):
 def test_one_sample_comes_once():
     with pytest.raises(ConfigError, match="row 2: sample 0 of a comes twice"):
         read_groups([row(), row()])
+
+
+def test_a_group_has_one_weight():
+    (group,) = read_groups([row(group_weight=1.5), row(sample=1, group_weight=1.5)])
+
+    assert group.weight == 1.5
+    with pytest.raises(ConfigError, match="row 2: 'group_weight' differs"):
+        read_groups([row(), row(sample=1, group_weight=2.0)])
 
 
 def test_the_prompts_of_a_group_are_one_prompt():
@@ -154,3 +166,18 @@ def test_a_line_that_is_no_row_is_named(tmp_path, text, said):
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"rows.jsonl cannot be read"):
         read_file(tmp_path / "rows.jsonl")
+
+
+def test_the_rows_of_a_selection_are_read_with_their_weight():
+    """Worse samples of an older policy come without µ, so that nothing pushes them down."""
+    old = logged(1, policy="policy-2")
+    selecting = Selecting(
+        Lineage(parent="policy-3", ancestors=frozenset({"policy-2"})), SelectSettings()
+    )
+    selecting.look_at(old)
+    (kept,) = selecting.finish(seed=0).kept
+
+    (group,) = read_groups(json.loads(json.dumps(rows_to_train(kept, old))))
+
+    assert group.weight == kept.weight
+    assert [example.mu is None for example in group.examples] == [False, False, True, True]

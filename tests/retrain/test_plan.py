@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 from array import array
+from dataclasses import replace
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -159,19 +159,20 @@ class TakesTheFirst:
         return [(Pick(example=group.examples[0], advantage=1.0),)]
 
 
-def test_groups_that_teach_nothing_are_left_out_and_the_rest_weighed():
+def test_groups_that_teach_nothing_are_left_out_and_the_others_keep_their_weight():
     groups = [
-        TrainingGroup(id=f"g{g}", examples=tuple(an_example(g, s) for s in range(2 + 2 * g)))
+        TrainingGroup(
+            id=f"g{g}",
+            examples=tuple(replace(an_example(g, s), group_weight=0.5 + g) for s in range(2)),
+        )
         for g in range(3)
     ]
 
-    plain = make_units(groups, TakesTheFirst(), Shaping())
-    weighed = make_units(groups, TakesTheFirst(), Shaping(difficulty=True))
+    made = make_units(groups, TakesTheFirst(), Shaping())
 
-    assert [unit[0].example.group for (unit,) in plain] == ["g0", "g2"]
-    assert [unit[0].group for (unit,) in plain] == [0, 1]
-    assert [unit[0].weight for (unit,) in plain] == [1.0, 1.0]
-    assert [unit[0].weight for (unit,) in weighed] == pytest.approx([1.0, 1.0])
+    assert [unit[0].example.group for (unit,) in made] == ["g0", "g2"]
+    assert [unit[0].group for (unit,) in made] == [0, 1]
+    assert [unit[0].weight for (unit,) in made] == [0.5, 2.5]
 
 
 def test_the_learning_rate_rises_then_falls():
