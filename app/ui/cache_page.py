@@ -63,6 +63,7 @@ class EventTable:
     title: str
     lead: str
     rows: tuple[EventRow, ...]
+    has_shares: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +123,7 @@ def _look_ups(numbers: Mapping[CacheEvent, int]) -> EventTable:
             )
             for event, name, meaning in (*_LOOK_UPS, *_AFTER_A_MISS)
         ),
+        has_shares=bool(looked),
     )
 
 
@@ -131,8 +133,13 @@ def _faults(numbers: Mapping[CacheEvent, int]) -> tuple[EventTable, ...]:
         for event, name, meaning in _FAULTS
         if numbers.get(event)
     )
-    lead = "Nothing of this made a request fail or an answer wrong."
-    return (EventTable(title="What else happened", lead=lead, rows=rows),) if rows else ()
+    table = EventTable(
+        title="What else happened",
+        lead="Nothing of this made a request fail or an answer wrong.",
+        rows=rows,
+        has_shares=False,
+    )
+    return (table,) if rows else ()
 
 
 def show_bytes(size: int) -> str:
