@@ -250,7 +250,7 @@ class RoutingSettings(Section):
         60.0, ge=0.1, description="Seconds between two looks at what became known in the log."
     )
     max_loss: float = Field(
-        0.02,
+        0.01,
         ge=0,
         le=1,
         description="Accuracy that tasks may lose, in their mean, by getting one sample because "

@@ -31,6 +31,8 @@ class Example:
     features: Features
     gain: float | None
     """0..1; None where the group does not tell."""
+    is_checked: bool
+    """A decisive verifier sees whether a sample is wrong, so one at first loses nothing."""
     passed: bool | None
     """Whether the first sample that could be checked was right; None where none could."""
     is_fair: bool
@@ -60,6 +62,7 @@ def example_of(
             tenant=task.tenant,
         ),
         gain=gain_of(group, right=right, truth=truth),
+        is_checked=source == "verifier",
         passed=_first_passed(group) if source == "verifier" else right,
         is_fair=plan.explored or source == "verifier" or router_of(plan) != DECIDES,
     )

@@ -15,7 +15,7 @@ from typing import Any
 
 from app.errors import ConfigError
 from app.routing.examples import Example
-from app.routing.gate import JUDGED_ON, MIN_LABELS, Point, auc, fair
+from app.routing.gate import JUDGED_ON, MIN_LABELS, Point, auc, fair, rank_of
 from app.routing.model import COLUMNS, RouteModel, clipped, row_of
 from app.routing.trees import LEAF, Tree, Trees
 
@@ -90,7 +90,8 @@ class RowsOfRoute:
             end = start + size
             others = _fit_trees(rows[:start] + rows[end:], gains[:start] + gains[end:])
             for row, point in zip(rows[start:end], points[start:end], strict=True):
-                scored.append(replace(point, score=clipped(others.predict(row))))
+                score = clipped(others.predict(row))
+                scored.append(replace(point, score=score, rank=rank_of(score, scored)))
         self.model.trees = trees
         self.model.points.clear()
         self.model.points.extend(scored)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 MIN_LABELS = 500
 """Labelled groups of the route before its score may decide."""
@@ -18,8 +19,12 @@ LEAST_AUC = 0.6
 """A score that decides keeps doing so down to here: 200 points tell two scores apart no finer."""
 EASIEST = 1 / 3
 """Share of the traffic that may be sent to one sample."""
-CUT_ON = 500
-"""The newest points, of which the easiest are looked at."""
+SHARE_ON = 50
+"""The newest points that say which scores are the easiest third's: they move while it learns."""
+LOSS_ON = 500
+"""The newest points that say what the easiest would have lost."""
+SHARES = tuple(EASIEST * step / 10 for step in range(10, 2, -1))
+"""How much of the traffic may be sent to one sample, tried in this order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +34,12 @@ class Point:
     score: float
     gain: float
     """What voting gained over one sample, 0..1."""
+    loss: float
+    """What one sample would have lost: the gain, or nothing where a verifier would have seen it."""
     is_fair: bool
     """The group was drawn without asking the score, so that its like is not under-represented."""
+    rank: float = 1.0
+    """Share of the fair points just before it that scored lower; 1 while there were too few."""
 
 
 def auc(points: Sequence[Point]) -> float | None:
@@ -58,20 +67,30 @@ def may_decide(points: Sequence[Point], labels: int, *, decides: bool) -> bool:
     return reached is not None and reached >= (LEAST_AUC if decides else MIN_AUC)
 
 
+def rank_of(score: float, before: Sequence[Point]) -> float:
+    """Where a score lies among the newest fair points."""
+    newest = list(islice((point for point in reversed(before) if point.is_fair), SHARE_ON))
+    if len(newest) < SHARE_ON:
+        return 1.0
+    return sum(point.score < score for point in newest) / SHARE_ON
+
+
 def cut(points: Sequence[Point], max_loss: float) -> float:
     """Tasks that score below this are sent to one sample; 0 sends none.
 
-    It lies as high as possible with at most `EASIEST` of the newest points below it and no more
-    than `max_loss` gain in their mean, where one full loss is assumed before the first is seen.
+    It is the score that the largest possible share of the newest points lies below, up to
+    `EASIEST`, such that the points which would have been sent by this very rule in their time lost
+    no more than `max_loss` in their mean, half a loss assumed beforehand.
     """
-    ranked = sorted(fair(points)[-CUT_ON:], key=lambda point: point.score)
-    best, lost = 0.0, 1.0
-    for count, point in enumerate(ranked[: int(EASIEST * len(ranked))], start=1):
-        lost += point.gain
-        above = ranked[count].score
-        if above > point.score and lost / (count + 1) <= max_loss:
-            best = above
-    return best
+    known = fair(points)
+    newest = sorted(point.score for point in known[-SHARE_ON:])
+    if len(newest) < SHARE_ON:
+        return 0.0
+    for share in SHARES:
+        sent = [point.loss for point in known[-LOSS_ON:] if point.rank < share]
+        if (sum(sent) + 0.5) / (len(sent) + 1) <= max_loss:
+            return newest[int(share * SHARE_ON)]
+    return 0.0
 
 
 def fair(points: Sequence[Point]) -> list[Point]:

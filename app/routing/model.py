@@ -19,7 +19,7 @@ from app.routing.calibrated import Breakpoints, calibrate_gain
 from app.routing.drift import PageHinkley
 from app.routing.examples import Example
 from app.routing.features import Features
-from app.routing.gate import JUDGED_ON, Point, auc, cut, fair, may_decide
+from app.routing.gate import JUDGED_ON, Point, auc, cut, fair, may_decide, rank_of
 from app.routing.online import Inputs, OnlineModel, inputs_of, logistic
 from app.routing.trees import Trees
 from verifiers.base import AnswerKind
@@ -175,7 +175,9 @@ class RouteModel:
             inputs = inputs_of(example.features, self.pass_rate)
             if is_own:
                 score = self.predictor.score(inputs)
-                point = Point(score, example.gain, example.is_fair)
+                loss = 0.0 if example.is_checked else example.gain
+                rank = rank_of(score, self.points)
+                point = Point(score, example.gain, loss, example.is_fair, rank)
                 learnt = Learnt(inputs, self.online.logit(inputs), point)
                 self.points.append(point)
             self.online.learn(inputs, example.gain)
@@ -231,7 +233,7 @@ class RouteModel:
             "form": FORM,
             "online": self.online.to_state(),
             "trees": None if self.trees is None else self.trees.to_state(),
-            "points": [[p.score, p.gain, p.is_fair] for p in self.points],
+            "points": [[p.score, p.gain, p.loss, p.is_fair, p.rank] for p in self.points],
             "labels": self.labels,
             "policy": self.policy,
             "decides": self.decides,
@@ -252,7 +254,9 @@ class RouteModel:
         model = cls()
         model.online = OnlineModel.from_state(state["online"])
         model.trees = None if state["trees"] is None else Trees.from_state(state["trees"])
-        model.points.extend(Point(float(s), float(g), bool(f)) for s, g, f in state["points"])
+        for score, gain, loss, is_fair, rank in state["points"]:
+            point = Point(float(score), float(gain), float(loss), bool(is_fair), float(rank))
+            model.points.append(point)
         model.labels = state["labels"]
         model.policy = state["policy"]
         model.decides = state["decides"]

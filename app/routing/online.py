@@ -21,6 +21,9 @@ from app.routing.features import GRAM_BITS, Features
 
 PLACES = 2**GRAM_BITS
 RATE = 0.1
+EASY_ENOUGH = 0.01
+"""Less gain than this is learned as this: the scores of easy tasks would else sink for ever, and
+leave behind every cut that was taken from the past."""
 _FLOOR = 1e-8
 
 
@@ -91,7 +94,7 @@ class OnlineModel:
 
     def learn(self, inputs: Inputs, target: float) -> None:
         """One step towards `target` (0..1) on the log loss."""
-        slope = logistic(self.logit(inputs)) - target
+        slope = logistic(self.logit(inputs)) - max(target, EASY_ENOUGH)
         for name, value in inputs.named.items():
             weight = self._named.setdefault(name, [0.0, 0.0])
             step = slope * value

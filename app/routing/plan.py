@@ -206,6 +206,7 @@ def fallback_plan(group: Group, *, engine: str) -> Plan:
         seed=seed_of(plan.seed, "fallback"),
         deadline_ms=group.task.options.deadline_ms,
         fallback="",
+        weights=None,  # what a scorer says of another model's samples is not known
         explored=False,
     )
 

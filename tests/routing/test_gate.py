@@ -12,21 +12,26 @@ from app.routing.gate import (
     EASIEST,
     JUDGED_ON,
     MIN_LABELS,
+    SHARE_ON,
     Point,
     auc,
     cut,
     may_decide,
+    rank_of,
 )
 
 
 def good(count: int = JUDGED_ON, is_fair: bool = True) -> list[Point]:
     """Half gain, and all of these score higher."""
-    return [Point(0.1 + 0.8 * (i % 2) + i * 1e-6, float(i % 2), is_fair) for i in range(count)]
+    return [
+        Point(0.1 + 0.8 * (i % 2) + i * 1e-6, float(i % 2), float(i % 2), is_fair)
+        for i in range(count)
+    ]
 
 
 def chance(count: int = JUDGED_ON, is_fair: bool = True) -> list[Point]:
     draw = random.Random(5)
-    return [Point(draw.random(), float(i % 2), is_fair) for i in range(count)]
+    return [Point(draw.random(), float(i % 2), float(i % 2), is_fair) for i in range(count)]
 
 
 @pytest.mark.parametrize(
@@ -36,12 +41,12 @@ def chance(count: int = JUDGED_ON, is_fair: bool = True) -> list[Point]:
 def test_auc_is_how_often_the_right_one_scores_higher(scores, expected):
     gains = (0.0, 0.0, 0.4, 1.0)
 
-    assert auc([Point(s, g, True) for s, g in zip(scores, gains, strict=True)]) == expected
+    assert auc([Point(s, g, g, True) for s, g in zip(scores, gains, strict=True)]) == expected
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), max_size=25))
 def test_auc_is_that_of_all_pairs(known):
-    points = [Point(score / 5, float(gained), True) for score, gained in known]
+    points = [Point(score / 5, float(gained), 0.0, True) for score, gained in known]
     up = [p.score for p in points if p.gain]
     down = [p.score for p in points if not p.gain]
     pairs = [(a > b) + (a == b) / 2 for a in up for b in down]
@@ -65,7 +70,8 @@ def test_only_the_newest_fair_points_are_looked_at():
 def test_a_score_that_decides_is_not_dropped_for_a_wobble():
     """Of 200 points 30 are the wrong way round: between the two bounds."""
     wobbling = [
-        Point(p.score if i > 75 else 1 - p.score, p.gain, True) for i, p in enumerate(good())
+        Point(p.score if i > 75 else 1 - p.score, p.gain, p.gain, True)
+        for i, p in enumerate(good())
     ]
 
     assert 0.6 <= auc(wobbling) < 0.65
@@ -74,29 +80,53 @@ def test_a_score_that_decides_is_not_dropped_for_a_wobble():
     assert not may_decide(chance(), MIN_LABELS, decides=True)
 
 
+def stream(count: int = 300, *, loses_from: float = 2.0, sees: bool = False) -> list[Point]:
+    """Scores all over 0..1 in any order; from one score on, one task in ten loses all."""
+    draw = random.Random(2)
+    points: list[Point] = []
+    for _ in range(count):
+        score = draw.random()
+        gain = float(score >= loses_from and draw.random() < 0.1)
+        loss = 0.0 if sees else gain
+        points.append(Point(score, gain, loss, True, rank_of(score, points)))
+    return points
+
+
+def test_the_rank_of_a_score_is_its_place_among_the_newest_fair_ones():
+    points = stream(SHARE_ON)
+
+    assert rank_of(0.5, points) == pytest.approx(0.5, abs=0.15)
+    assert (rank_of(-1, points), rank_of(2, points)) == (0, 1)
+    assert rank_of(-1, points[1:]) == 1
+    assert rank_of(0.5, [*points, *good(is_fair=False)]) == rank_of(0.5, points)
+
+
 def test_at_most_the_easiest_third_is_cut_off():
-    points = [Point(i / 300, 0.0, True) for i in range(300)]
+    newest = stream()[-SHARE_ON:]
+    below = sum(point.score < cut(stream(), 0.02) for point in newest)
 
-    assert cut(points, 0.02) == pytest.approx(EASIEST, abs=0.01)
+    assert below == int(EASIEST * SHARE_ON)
 
 
-def test_no_more_is_cut_off_than_may_be_lost():
-    points = [Point(i / 300, float(i >= 60 and i % 10 == 0), True) for i in range(300)]
+def test_no_more_is_cut_off_than_would_have_been_lost():
+    points = stream(loses_from=0.22)
 
-    assert cut(points, 0.02) == pytest.approx(60 / 300, abs=0.02)
-    assert cut(points, 1.0) == pytest.approx(EASIEST, abs=0.01)
+    assert 0 < cut(points, 0.02) < 0.24 < cut(points, 1.0)
+    assert cut(stream(loses_from=0.0), 0.02) == 0
     assert cut(points, 0.0) == 0
 
 
-def test_equal_scores_are_not_told_apart():
-    points = [Point(0.2, 0.0, True)] * 200 + [Point(0.6, 1.0, True)] * 100
-
-    assert cut(points, 0.5) == 0
-    assert cut(points[60:], 1.0) == 0
+def test_what_a_verifier_would_have_seen_is_no_loss():
+    assert cut(stream(loses_from=0.0, sees=True), 0.02) > 0.2
 
 
-def test_unfair_points_do_not_move_the_cut():
-    fair = [Point(i / 300, 0.0, True) for i in range(300)]
+def test_the_third_is_that_of_the_newest_traffic():
+    """Scores move while the model learns; where they fell, the cut falls with them."""
+    fallen = [Point(p.score / 10, 0.0, 0.0, True, p.rank) for p in stream(SHARE_ON)]
 
-    assert cut([*fair, *good(300, is_fair=False)], 0.02) == cut(fair, 0.02)
-    assert cut([], 0.02) == 0
+    assert cut([*stream(), *fallen], 0.02) < 0.05 < 0.2 < cut(stream(), 0.02)
+
+
+def test_points_that_do_not_count_do_not_move_the_cut():
+    assert cut([*stream(), *good(300, is_fair=False)], 0.02) == cut(stream(), 0.02)
+    assert cut(stream(SHARE_ON - 1), 0.02) == 0

@@ -22,7 +22,7 @@ def taught(*lessons, model: RouteModel | None = None) -> RouteModel:
     return model
 
 
-def asked(model: RouteModel, max_loss: float = 0.02):
+def asked(model: RouteModel, max_loss: float = 0.01):
     return model.to_model("default", 1, max_loss=max_loss)
 
 
