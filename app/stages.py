@@ -109,7 +109,7 @@ def _with_scored(group: Group, scored: Scored, spans: tuple[Span, ...]) -> Group
         name="sample", start_ms=sample.started_ms, end_ms=sample.finished_ms, sample=sample.index
     )
     grown = group.with_scored(replace(scored, sample=sample)).with_spans(drawn, *spans)
-    return grown.with_tally(tally_votes(grown.current))
+    return grown.with_tally(tally_votes(grown.current, grown.plan.weights))
 
 
 def _with_lost(group: Group, lost: Sequence[Sample]) -> Group:

@@ -171,6 +171,15 @@ plans = st.builds(
     route_name=texts,
     max_error=scores,
     fallback=texts,
+    reuse=one_of(records.Reuse),
+    weights=st.none()
+    | st.builds(
+        records.VoteWeights,
+        scorer=one_of(records.ScorerName),
+        slope=finite,
+        auc=st.floats(0, 1),
+        questions=counts,
+    ),
     explored=st.booleans(),
 )
 samples = st.builds(
@@ -253,6 +262,7 @@ tallies = st.builds(
     leader=maybe_texts,
     runner_up=maybe_texts,
     margin=counts,
+    weights=tuples_of(st.tuples(texts, finite)),
 )
 decisions = st.builds(
     Decision,

@@ -239,4 +239,5 @@ def _tally(tally: Tally, name_key: Change) -> Tally:
         votes=tuple((name_key(key), count) for key, count in tally.votes),
         leader=map_texts(tally.leader, name_key),
         runner_up=map_texts(tally.runner_up, name_key),
+        weights=tuple((name_key(key), weight) for key, weight in tally.weights),
     )

@@ -60,7 +60,9 @@ def secretive(level: str) -> Group:
     contract = replace(group.plan.contract, choices=(SECRET,))
     given_up = Stage(
         plan=replace(group.plan, contract=contract),
-        tally=Tally(votes=((SECRET, 1),), leader=SECRET, runner_up=SECRET),
+        tally=Tally(
+            votes=((SECRET, 1),), leader=SECRET, runner_up=SECRET, weights=((SECRET, 1.5),)
+        ),
         decision=Decision(status="unverified", winner=0),
     )
     return replace(
