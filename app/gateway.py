@@ -7,6 +7,7 @@ rooms.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from app.cache.base import CacheEntry, WaitedTooLong
@@ -15,7 +16,7 @@ from app.engines.base import DeltaSink
 from app.errors import RequestError
 from app.group import Group, Span, Task
 from app.reuse import Visit, with_spans_before
-from app.rim import Opened, Rim, log_group, now_ms, scorer_of, seconds_left, too_late
+from app.rim import Opened, Rim, log_gone, log_group, now_ms, scorer_of, seconds_left, too_late
 from app.routing.plan import make_plan, route_name_of
 from app.routing.routes import MatchedRoute, match_route, with_route
 from app.scoring import check_of, refs_of, route_specs, wanted_specs
@@ -110,11 +111,14 @@ async def _reuse_or_draw(opened: Opened, rim: Rim, on_delta: DeltaSink | None) -
     task, plan, begun_ms = opened.task, opened.plan, now_ms(opened.task, rim)
     visit = Visit.begin(task, plan, cache=rim.cache, near=rim.near, clock=rim.clock)
     group = Group.open(task, plan).with_spans(*opened.spans).with_cache_key(visit.keys.exact)
+    is_waiting = True
     try:
         if (entry := await visit.find()) is not None:
+            is_waiting = False
             return await log_group(_hit(opened, entry, rim, coalesced=False), rim)
         async with visit.flight(wait_s=seconds_left(task, rim)) as flight:
             if flight.entry is not None:
+                is_waiting = False
                 hit = _hit(opened, flight.entry, rim, coalesced=True)
                 return await log_group(_noting(hit, visit), rim)
             looked = Span(name="cache", start_ms=begun_ms, end_ms=now_ms(task, rim))
@@ -122,6 +126,7 @@ async def _reuse_or_draw(opened: Opened, rim: Rim, on_delta: DeltaSink | None) -
             checked = await visit.check_anew(
                 scorer_of(task, plan, opened, rim), within_s=seconds_left(task, rim) / 2
             )
+            is_waiting = False
             if checked is not None:
                 group = with_spans_before(checked, group.spans)
             else:
@@ -131,6 +136,10 @@ async def _reuse_or_draw(opened: Opened, rim: Rim, on_delta: DeltaSink | None) -
             return group
     except WaitedTooLong:
         return await log_group(group.with_error(too_late(task.options.deadline_ms)), rim)
+    except asyncio.CancelledError:
+        if is_waiting:
+            await log_gone(group, rim)
+        raise
 
 
 def _noting(group: Group, visit: Visit) -> Group:

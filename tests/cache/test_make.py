@@ -10,7 +10,7 @@ from app.cache.make import make_cache, signing_key
 from app.cache.memory import MemoryCache
 from app.cache.redis import RedisCache
 from app.errors import ConfigError
-from app.settings import CacheSettings
+from app.settings import CacheSettings, load_settings
 
 SECRET = b"32 random bytes of this server.."
 
@@ -37,3 +37,19 @@ def test_gateways_share_a_key_by_its_name_in_the_environment():
 def test_a_key_that_is_missing_or_short_is_refused(environ):
     with pytest.raises(ConfigError, match=r"cache\.hmac_key.*KEY"):
         signing_key(CacheSettings(hmac_key="env:KEY"), SECRET, environ)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("url", "http://cache", "redis://"),
+        ("hmac_key", "the key itself, in the file", "env:NAME"),
+        ("prefix", "a b", "prefix"),
+        ("ttl_s", "0", "ttl_s"),
+    ],
+)
+def test_settings_that_cannot_be_meant_name_their_key(key, value, says):
+    with pytest.raises(ConfigError, match=rf"^cache\.{key}: ") as refused:
+        load_settings(environ={}, flags={"cache": {key: value}})
+
+    assert says in refused.value.message

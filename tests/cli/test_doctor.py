@@ -5,6 +5,7 @@ import json
 import socket
 
 from app.cli.doctor import (
+    look_at_cache,
     look_at_database,
     look_at_demo,
     look_at_folder,
@@ -12,7 +13,7 @@ from app.cli.doctor import (
     look_at_port,
     look_at_upstream,
 )
-from app.settings import EngineSettings, ServerSettings, load_settings
+from app.settings import CacheSettings, EngineSettings, ServerSettings, load_settings
 from app.store import schema
 from app.store.database import database_url
 from tests.cli.command import verivote
@@ -130,3 +131,15 @@ def test_an_old_and_a_new_database_file(tmp_path):
 
     assert [f.state for f in (absent, empty, current)] == ["ok", "note", "ok"]
     assert "verivote db upgrade" in empty.fix
+
+
+def test_a_cache_server_that_is_away_is_a_note_and_one_that_answers_is_fine(redis_server):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    away = look_at_cache(CacheSettings(url=f"redis://:secret@127.0.0.1:{port}"))
+    there = look_at_cache(CacheSettings(url=redis_server.url))
+
+    assert (away.state, there.state) == ("note", "ok")
+    assert "secret" not in away.detail
+    assert "cache.url" in away.fix
+    assert look_at_cache(CacheSettings()).state == "ok"
