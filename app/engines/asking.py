@@ -171,18 +171,19 @@ def _decided(reply: Any, questions: Sequence[Question]) -> list[Decided]:
     answers = reply.get("answers") if isinstance(reply, Mapping) else None
     if not isinstance(answers, list) or len(answers) != len(questions):
         raise EngineGarbage("The model server sent no decision.")
-    found = []
-    for question, answer in zip(questions, answers, strict=True):
-        said = answer if isinstance(answer, Mapping) else {}
-        word, confidence = said.get("choice"), said.get("confidence")
-        # A `refusal` has no choice.
-        known = isinstance(word, str) and word in question.words
-        if not known or said.get("name") != question.id:
-            raise EngineGarbage("The model server decided something else than was asked.")
-        if isinstance(confidence, bool) or not isinstance(confidence, int | float):
-            raise EngineGarbage("The model server sent a decision without a confidence.")
-        found.append(Decided(word=word, confidence=float(confidence)))
-    return found
+    return [_decided_one(*pair) for pair in zip(answers, questions, strict=True)]
+
+
+def _decided_one(answer: Any, question: Question) -> Decided:
+    said = answer if isinstance(answer, Mapping) else {}
+    word, confidence = said.get("choice"), said.get("confidence")  # a `refusal` has neither
+    if said.get("name") != question.id:
+        raise EngineGarbage("The model server answered another question.")
+    if not isinstance(word, str) or word not in question.words:
+        raise EngineGarbage("The model server decided for none of the words.")
+    if isinstance(confidence, bool) or not isinstance(confidence, int | float):
+        raise EngineGarbage("The model server sent a decision without a confidence.")
+    return Decided(word=word, confidence=float(confidence))
 
 
 def _text_of(reply: Any) -> str:
