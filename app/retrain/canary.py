@@ -9,29 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from app.retrain.config import CanarySettings
+from app.retrain.engine import Canary
 from app.retrain.examples import Example, TrainingGroup
 from app.retrain.objectives.base import log_ratio
 from app.retrain.plan import Row
 from app.retrain.scoring import score
 from app.retrain.tensors import make_batch
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Canary:
-    """What was found. `mean` and `p99` are of |ℓ| over tokens, None when no row could be used."""
-
-    rows: int
-    tokens: int
-    mean: float | None
-    p99: float | None
-    reason: str
-    """Why not to train; empty to go on."""
 
 
 def pick_rows(groups: Sequence[TrainingGroup], policy: str, limit: int) -> list[Example]:

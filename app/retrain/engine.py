@@ -18,6 +18,21 @@ Outcome = Literal["finished", "stopped", "refused"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Canary:
+    """How far the parent's weights are today from what the server logged.
+
+    `mean` and `p99` are of |ℓ| over tokens, None when no row could be used.
+    """
+
+    rows: int
+    tokens: int
+    mean: float | None
+    p99: float | None
+    reason: str
+    """Why not to train; empty to go on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
     """What a run came to."""
 
@@ -33,6 +48,8 @@ class Trained:
     """Updates that the weights in `folder` have had."""
     metrics: dict[str, Any] = field(default_factory=dict)
     """Both ends of the run, counts and seconds; empty where nothing was run."""
+    canary: Canary | None = None
+    """What was found before training; None where it was not looked for, as after a resume."""
 
 
 class TrainingEngine(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from transformers import AutoModelForCausalLM
 from app.errors import ConfigError
 from app.retrain.adapter import add_adapter
 from app.retrain.config import TrainConfig
+from app.retrain.examples import TrainingGroup
 
 
 def load_model(base: Path, dtype: str) -> Any:
@@ -43,3 +45,16 @@ def prepare_model(base: Path, parent_adapter: Path | None, cfg: TrainConfig) -> 
         model.activation_checkpointing_enable({"use_reentrant": False})
     model.train()
     return model
+
+
+def check_ids(model: Any, groups: Iterable[TrainingGroup]) -> None:
+    """Raises `ConfigError` for a token that the model has no embedding for."""
+    known = model.get_input_embeddings().num_embeddings
+    for group in groups:
+        for example in group.examples:
+            highest = max(*example.prompt_ids, *example.completion_ids)
+            if highest >= known:
+                raise ConfigError(
+                    f"sample {example.sample} of {example.group} has token id {highest}, and base "
+                    f"has {known} tokens: it is not of the model that drew the rows"
+                )

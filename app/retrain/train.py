@@ -32,7 +32,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from app.errors import ConfigError
 from app.retrain.config import Job, read_job
 from app.retrain.engine import Trained
-from app.retrain.examples import TrainingGroup, read_file
+from app.retrain.examples import read_file
 from app.retrain.folders import write_file
 from app.retrain.guards import Measured
 
@@ -86,28 +86,16 @@ def _run(folder: Path, job: Job) -> dict[str, Any]:
     torch.use_deterministic_algorithms(True, warn_only=True)
     logging.disable_progress_bar()
     groups = read_file(folder / ROWS, tokenise=Tokeniser(job.base))
-    canary = _canary(folder, job, groups)
-    if canary["reason"]:
-        refused = Trained(outcome="refused", reason=canary["reason"])
-        return _result(refused) | {"canary": canary}
+    canary = job.canary if job.canary.rows else None
     with _progress() as on_step:
-        engine = PeftEngine(folder, out=job.out, on_step=on_step)
-        trained = engine.train(groups, job.base, job.parent_adapter, job.train)
-    return _result(trained) | {"canary": canary}
-
-
-def _canary(folder: Path, job: Job, groups: tuple[TrainingGroup, ...]) -> dict[str, Any]:
-    """What the canary found; a run that goes on after a kill was looked at when it began."""
-    from app.retrain.canary import Canary, check_canary
-    from app.retrain.model import prepare_model
-    from app.retrain.trainer import CHECKPOINTS
-
-    nothing = Canary(rows=0, tokens=0, mean=None, p99=None, reason="")
-    began = (folder / CHECKPOINTS).exists() or ((job.out or folder) / job.train.name).exists()
-    if began or job.canary.rows == 0:
-        return asdict(nothing)
-    model = prepare_model(job.base, job.parent_adapter, job.train)
-    return asdict(check_canary(model, groups, job.parent_policy, job.canary))
+        engine = PeftEngine(
+            folder,
+            out=job.out,
+            canary=canary,
+            parent_policy=job.parent_policy,
+            on_step=on_step,
+        )
+        return _result(engine.train(groups, job.base, job.parent_adapter, job.train))
 
 
 def _result(trained: Trained) -> dict[str, Any]:

@@ -34,14 +34,15 @@ from torch.distributed.checkpoint.state_dict import (
 from app import __version__
 from app.errors import ConfigError
 from app.retrain.adapter import save_adapter
+from app.retrain.canary import check_canary
 from app.retrain.checkpoint import Checkpoints, State
-from app.retrain.config import BETAS, TrainConfig
+from app.retrain.config import BETAS, CanarySettings, TrainConfig
 from app.retrain.engine import Trained
 from app.retrain.examples import TrainingGroup
 from app.retrain.folders import digest, write_file, write_folder
 from app.retrain.guards import Guards, Measured
 from app.retrain.measuring import Sums
-from app.retrain.model import prepare_model
+from app.retrain.model import check_ids, prepare_model
 from app.retrain.objectives import make_objective
 from app.retrain.objectives.base import Objective
 from app.retrain.plan import Step, Unit, count_steps, learning_rate, make_step, make_units
@@ -62,13 +63,21 @@ OnStep = Callable[[Measured, int], None]
 
 class PeftEngine:
     """Trains in this process, or in this and its siblings. Writes under `folder`, and the policy
-    under `out`."""
+    under `out`. `canary` looks at rows of `parent_policy` before the first step."""
 
     def __init__(
-        self, folder: Path, *, out: Path | None = None, on_step: OnStep | None = None
+        self,
+        folder: Path,
+        *,
+        out: Path | None = None,
+        canary: CanarySettings | None = None,
+        parent_policy: str = "",
+        on_step: OnStep | None = None,
     ) -> None:
         self._folder = folder
         self._out = out or folder
+        self._canary = canary
+        self._parent_policy = parent_policy
         self._on_step = on_step
 
     def train(
@@ -92,9 +101,15 @@ class PeftEngine:
         if target.exists():
             return _made_before(target, job)
         model = prepare_model(base, parent_adapter, cfg)
-        return _Run(self._folder, cfg, objective, units, model, job).go(
-            target, origin, self._on_step
-        )
+        check_ids(model, groups)
+        run = _Run(self._folder, cfg, objective, units, model, job)
+        first = run.resume()
+        canary = None
+        if first == 0 and self._canary is not None:
+            canary = check_canary(run.model, groups, self._parent_policy, self._canary)
+            if canary.reason:
+                return Trained(outcome="refused", reason=canary.reason, canary=canary)
+        return replace(run.go(first, target, origin, self._on_step), canary=canary)
 
 
 class _Run:
@@ -127,9 +142,16 @@ class _Run:
             max_steps=cfg.max_steps,
         )
 
-    def go(self, target: Path, origin: dict[str, str], on_step: OnStep | None) -> Trained:
+    @property
+    def model(self) -> Any:
+        """As this process holds it: whole, or a shard."""
+        return self._model
+
+    def go(
+        self, first: int, target: Path, origin: dict[str, str], on_step: OnStep | None
+    ) -> Trained:
+        """Train from step `first` on."""
         started = time.perf_counter()
-        first = self._resume()
         history = self._cut_metrics(first)
         reason = ""
         for number in range(first, self._steps):
@@ -203,7 +225,7 @@ class _Run:
         with torch.autocast(self._accelerator.device.type, dtype=torch.bfloat16, enabled=low):
             yield
 
-    def _resume(self) -> int:
+    def resume(self) -> int:
         """Updates that the weights have had: those of the newest checkpoint, else 0."""
         # Processes that read different rows would wait for each other for ever.
         if len(set(gather_object([self._job]))) > 1:

@@ -237,6 +237,15 @@ def test_a_wrong_job_is_named_in_one_line(tmp_path, base, rows, capsys, change, 
     assert told.count("\n") == 1
 
 
+def test_a_token_that_the_base_does_not_know_is_named(tmp_path, base, rows, capsys):
+    strange = rows[5] | {"token_ids": [1, 99], "logprobs": [-1.0, -1.0]}
+    folder = write_job(tmp_path, base, [*rows[:5], strange, *rows[6:]])
+
+    assert main([str(folder)]) == INVALID
+
+    assert "sample 5 of group-0 has token id 99, and base has 32 tokens" in capsys.readouterr().err
+
+
 def test_a_folder_without_a_job_is_a_usage_error(tmp_path, capsys):
     assert main([str(tmp_path)]) == INVALID
     assert main([]) == INVALID
