@@ -16,7 +16,7 @@ from app import __version__
 from app.errors import ConfigError
 from app.store.database import open_engine, parse_url, sqlite_file, use_wal
 
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 """All migrations, oldest first; the last is what this version needs."""
 
 _LOCK = 0x7665_7269

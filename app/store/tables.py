@@ -28,6 +28,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, REAL
 from sqlalchemy.engine import Dialect
@@ -215,9 +216,17 @@ nights = Table(
     Column("objective", Text, nullable=False),
     Column("settings", _json(), nullable=False),
     Column("report", _json()),
+    # The policy it makes or would have made; what it is doing, and whose process does it.
+    Column("policy", String(NAME_CHARS)),
+    Column("phase", String(16)),
+    Column("owner", String(64)),
+    Column("heartbeat_at", Double),
     # Whoever triggers a scheduled night second finds it taken.
     UniqueConstraint("schedule", "day"),
+    Index(None, "policy", unique=True),
 )
+
+_SERVING = text("status IN ('active', 'canary')")
 
 policies = Table(
     "policies",
@@ -230,6 +239,18 @@ policies = Table(
     Column("adapter_sha256", String(64)),
     Column("status", String(16), nullable=False),
     Column("created_at", Double, nullable=False),
+    Column("engine", String(NAME_CHARS), nullable=False, server_default="main"),
+    # When the status became what it is.
+    Column("changed_at", Double),
+    # Whatever happens, at most one of each serves on an engine.
+    Index(
+        None,
+        "engine",
+        "status",
+        unique=True,
+        sqlite_where=_SERVING,
+        postgresql_where=_SERVING,
+    ),
 )
 
 evaluations = Table(
