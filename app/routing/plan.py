@@ -117,13 +117,19 @@ def make_plan(
         max_tokens=sent.max_tokens,
         seed=sent.seed if sent.seed is not None else seed_of(task.trace_id),
         deadline_ms=_first_deadline_ms(options.deadline_ms, fallback, path, countable),
-        live=one_sample and not verifiers,
+        live=one_sample and not verifiers and _shows_anything(task, route),
         route_name=route_name_of(route),
         max_error=route.max_error if route else None,
         fallback=fallback,
         reuse=route.reuse if route else "exact",
         explored=explored,
     )
+
+
+def _shows_anything(task: Task, route: MatchedRoute | None) -> bool:
+    """Whether a sample may be shown before it was decided on: not where the decision can still
+    take it back."""
+    return task.options.on_unverified == "return" and (route is None or route.max_error is None)
 
 
 def route_name_of(route: MatchedRoute | None) -> str:

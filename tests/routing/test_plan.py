@@ -193,10 +193,27 @@ def test_where_nothing_can_be_decided_only_an_engine_that_gives_nothing_falls_sh
 def test_a_sample_whose_pieces_were_sent_cannot_be_taken_back():
     cut = a_scored(0, None, finish_reason=None)
     nothing = Decision(status="unverified", winner=None, stop_reason="engine")
-    plan = plan_for("Write a poem.", route=CASCADE)
+    plan = plan_for("Write a poem.", route=replace(CASCADE, max_error=None))
 
     assert plan.live
     assert not falls_short(a_group(cut, plan=plan).with_decision(nothing))
+
+
+@pytest.mark.parametrize(
+    "strict",
+    [
+        {"options": Options(on_unverified="error")},
+        {"options": Options(on_unverified="hold")},
+        {"options": Options(mode="off", on_unverified="hold")},
+        {"route": MatchedRoute(name="promised", max_error=0.05)},
+    ],
+    ids=["error", "hold", "off", "promise"],
+)
+def test_nothing_is_shown_before_a_decision_that_may_withhold_it(strict):
+    """The text of a live sample cannot be called back when the reply turns out to be an error."""
+    plan = plan_for("Write a short poem about the sea.", **strict)
+
+    assert (plan.cap, plan.live) == (1, False)
 
 
 def test_programs_are_asked_for_where_one_can_compute_the_answer():
