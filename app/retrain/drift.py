@@ -134,6 +134,21 @@ def find_drift(before: Window, after: Window) -> DriftReport:
     return DriftReport(moved=tuple(judged), not_compared=tuple(skipped))
 
 
+def describe_drift(report: DriftReport) -> str:
+    """One line a property, for people."""
+    if not report.moved:
+        return "too few groups in one of the windows to compare anything"
+    width = max(len(moved.name) for moved in report.moved)
+    lines = []
+    for moved in report.moved:
+        far = f"PSI {moved.psi:5.3f} ({moved.band}), q {moved.q:.2g}"
+        mark = "  DRIFT" if moved.drifted else ""
+        lines.append(f"{moved.name:<{width}}  {far}, {moved.shift}{mark}")
+    if report.not_compared:
+        lines.append(f"too few values: {', '.join(report.not_compared)}")
+    return "\n".join(lines)
+
+
 def _compare_numbers(name: str, old: Sequence[float], new: Sequence[float]) -> Moved:
     distance, p = kolmogorov_smirnov(old, new)
     psi = psi_of(*_binned(old, new))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -9,13 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.group import Group
 from app.store.base import Label
 from app.store.database import transact
-from app.store.sides import Side
+from app.store.sides import Side, Split
 from app.store.tables import groups, labels, payloads
 from app.store.training_rows import hash_prompt, to_training_rows
 
@@ -66,6 +67,23 @@ class TrainingLog:
             page, _ = await transact(self._engine, lambda c: _read(c, query))  # noqa: B023
             for logged in page:
                 yield logged
+
+    async def held_out(self, split: Split, *, limit: int, seed: int) -> tuple[LoggedGroup, ...]:
+        """Groups of different prompts of one side, the newest of each, drawn by seed.
+
+        The same seed draws the same prompts until new ones arrive; another one rotates them.
+        """
+        c = groups.c
+        newest = select(c.prompt_hash, func.max(c.trace_id)).group_by(c.prompt_hash)
+        kept = (c.split == split, c.content == "full", c.cluster.is_not(None), ~c.cache_hit)
+        query = newest.where(*kept)
+        rows = await transact(self._engine, lambda connection: _all(connection, query))
+        drawn = sorted(rows, key=lambda row: hashlib.sha256(f"{seed}/{row[0]}".encode()).digest())
+        return tuple([g async for g in self.named([trace_id for _, trace_id in drawn[:limit]])])
+
+
+async def _all(connection: AsyncConnection, query: Select[Any]) -> list[tuple[str, str]]:
+    return [(prompt, trace_id) for prompt, trace_id in await connection.execute(query)]
 
 
 def _groups() -> Select[Any]:

@@ -14,6 +14,7 @@ from app.retrain.drift import (
     benjamini_hochberg,
     chi_square,
     chi_square_tail,
+    describe_drift,
     find_drift,
     kolmogorov_smirnov,
     psi_of,
@@ -173,3 +174,12 @@ def test_a_report_is_json() -> None:
     said = json.loads(json.dumps(report.to_json(), allow_nan=False))
     assert said["not_compared"] == ["task"]
     assert {moved["name"] for moved in said["moved"]} == {"length", "difficulty"}
+
+
+def test_drift_is_told_in_lines() -> None:
+    moved = find_drift(window(1), window(10, math_share=0.8))
+    first, *_ = describe_drift(moved).splitlines()
+
+    assert first.startswith("task        PSI 0.416 (major), q ")
+    assert first.endswith(", math 50.0% → 80.0%  DRIFT")
+    assert describe_drift(find_drift(window(1), Window(numbers={}, kinds={}))).startswith("too few")

@@ -50,3 +50,19 @@ async def test_groups_are_read_again_by_name_with_what_was_said(store: SqlStore)
 async def test_an_empty_log_is_an_empty_log(store: SqlStore) -> None:
     assert await read(TrainingLog(store.engine).between(0, START)) == []
     assert await read(TrainingLog(store.engine).named([])) == []
+
+
+async def test_held_out_prompts_are_drawn_once_each_by_seed(store: SqlStore) -> None:
+    await fill(store, 60)
+    again = {"trace_id": trace_id_at(START + 99, 99)}
+    log = TrainingLog(store.engine)
+    (some,) = await log.held_out("gate", limit=1, seed=1)
+    await store.append(make_group(START + 99, task={"messages": some.group.task.messages, **again}))
+    await store._drainer.settle(within_s=5)
+    drawn = await log.held_out("gate", limit=100, seed=1)
+    rotated = {(await log.held_out("train", limit=1, seed=s))[0].group.trace_id for s in range(9)}
+
+    assert {logged.side and logged.side.split for logged in drawn} == {"gate"}
+    assert len({logged.rows()[0]["prompt_hash"] for logged in drawn}) == len(drawn)
+    assert again["trace_id"] in {logged.group.trace_id for logged in drawn}
+    assert len(rotated) > 1
