@@ -16,7 +16,17 @@ from app.engines.base import DeltaSink
 from app.errors import RequestError
 from app.group import Group, Span, Task
 from app.reuse import Visit, with_spans_before
-from app.rim import Opened, Rim, log_gone, log_group, now_ms, scorer_of, seconds_left, too_late
+from app.rim import (
+    Opened,
+    Rim,
+    log_gone,
+    log_group,
+    now_ms,
+    policy_of,
+    scorer_of,
+    seconds_left,
+    too_late,
+)
 from app.routing.plan import make_plan, route_name_of
 from app.routing.routes import MatchedRoute, match_route, with_route
 from app.scoring import check_of, refs_of, route_specs, wanted_specs
@@ -35,6 +45,8 @@ class Source:
 
     engine: str
     policy: str
+    degraded: tuple[str, ...] = ()
+    """`policy` while an older one answers because the active one cannot."""
 
 
 async def open_task(task: Task, rim: Rim) -> Opened:
@@ -64,7 +76,7 @@ async def open_task(task: Task, rim: Rim) -> Opened:
         Span(name="admit", start_ms=0.0, end_ms=begun_ms),
         Span(name="plan", start_ms=begun_ms, end_ms=now_ms(task, rim)),
     )
-    return Opened(task=task, panel=panel, plan=plan, spans=spans)
+    return Opened(task=task, panel=panel, plan=plan, spans=spans, degraded=source.degraded)
 
 
 async def _make_panel(task: Task, route: MatchedRoute | None, check: Check, rim: Rim) -> Panel:
@@ -85,7 +97,9 @@ async def _source(task: Task, route: MatchedRoute | None, rim: Rim) -> Source:
     if wanted and (wanted == "*" or wanted not in aliases):
         return Source(engine=task.engine, policy=wanted)
     engine = aliases[wanted] if wanted else task.engine
-    return Source(engine=engine, policy=await rim.engines[engine].model_for(wanted or task.alias))
+    policy = await policy_of(engine, wanted or task.alias, task, rim)
+    fell_back = rim.policies is not None and rim.policies.is_degraded(engine)
+    return Source(engine=engine, policy=policy, degraded=("policy",) if fell_back else ())
 
 
 async def _why_no_programs(task: Task, rim: Rim) -> str:
@@ -102,7 +116,7 @@ async def answer(opened: Opened, rim: Rim, on_delta: DeltaSink | None = None) ->
     """
     if opened.panel.decisive and opened.task.options.cache != "off":
         return await _reuse_or_draw(opened, rim, on_delta)
-    group = Group.open(opened.task, opened.plan).with_spans(*opened.spans)
+    group = _open_group(opened)
     return await log_group(await draw(group, opened, rim, on_delta), rim)
 
 
@@ -110,7 +124,7 @@ async def _reuse_or_draw(opened: Opened, rim: Rim, on_delta: DeltaSink | None) -
     """From the cache, or of an equal request in flight, or drawn for all who wait for it."""
     task, plan, begun_ms = opened.task, opened.plan, now_ms(opened.task, rim)
     visit = Visit.begin(task, plan, cache=rim.cache, near=rim.near, clock=rim.clock)
-    group = Group.open(task, plan).with_spans(*opened.spans).with_cache_key(visit.keys.exact)
+    group = _open_group(opened).with_cache_key(visit.keys.exact)
     is_waiting = True
     try:
         if (entry := await visit.find()) is not None:
@@ -140,6 +154,13 @@ async def _reuse_or_draw(opened: Opened, rim: Rim, on_delta: DeltaSink | None) -
         if is_waiting:
             await log_gone(group, rim)
         raise
+
+
+def _open_group(opened: Opened) -> Group:
+    group = Group.open(opened.task, opened.plan).with_spans(*opened.spans)
+    for word in opened.degraded:
+        group = group.with_degraded(word)
+    return group
 
 
 def _noting(group: Group, visit: Visit) -> Group:

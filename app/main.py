@@ -18,6 +18,7 @@ from app.errors import ConfigError
 from app.gateway import Rim
 from app.learning import Learning
 from app.metrics import observe_cache
+from app.policies import PolicyBook
 from app.routing.routes import CompiledRoute, compile_route
 from app.settings import EngineSettings, PoolSettings, Settings
 from app.store.database import database_url
@@ -150,6 +151,9 @@ def create_app(settings: Settings) -> FastAPI:
         deadline_ms=settings.defaults.deadline_ms,
         clock=time.time,
     )
+    policies = PolicyBook(
+        store.engine, engines, share=settings.retrain.canary.share, clock=time.time
+    )
     rim = Rim(
         settings=settings,
         engines=engines,
@@ -159,6 +163,7 @@ def create_app(settings: Settings) -> FastAPI:
         cache=cache,
         store=store,
         learning=learning,
+        policies=policies,
     )
 
     @asynccontextmanager
@@ -172,6 +177,8 @@ def create_app(settings: Settings) -> FastAPI:
                 learning,
                 rim.runner,
                 *engines.values(),
+                # After the engines: what serves is loaded before the first request.
+                policies,
             )
             for part in parts:
                 await part.start()

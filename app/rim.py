@@ -15,6 +15,7 @@ from app.errors import StoreError
 from app.group import Failure, Group, Plan, Span, Task
 from app.learning import Learning
 from app.metrics import observe
+from app.policies import PolicyBook
 from app.routing.routes import CompiledRoute
 from app.scoring import Scorer
 from app.settings import Settings
@@ -51,6 +52,8 @@ class Rim:
     """Where routes may reuse answers to other wordings."""
     learning: Learning | None = None
     """What was learned of difficulty and confidence; None where nothing is."""
+    policies: PolicyBook | None = None
+    """Which trained policies serve; None where only base models do."""
     clock: Callable[[], float] = time.time
     """Unix time in seconds."""
 
@@ -64,6 +67,14 @@ class Opened:
     plan: Plan
     spans: tuple[Span, ...] = ()
     """What it took to get here: `admit` (from the request's arrival) and `plan`."""
+    degraded: tuple[str, ...] = ()
+    """What is away already: `policy` while an older one serves."""
+
+
+async def policy_of(engine: str, alias: str, task: Task, rim: Rim) -> str:
+    """The policy that serves this request on an engine, else the engine's own model."""
+    served = rim.policies.serving(engine, task.trace_id) if rim.policies else None
+    return served if served is not None else await rim.engines[engine].model_for(alias)
 
 
 async def log_group(group: Group, rim: Rim) -> Group:

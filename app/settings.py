@@ -98,17 +98,58 @@ class CacheSettings(Section):
         return value
 
 
+OF_VLLM = (
+    *("python", "start_s", "max_model_len", "tensor_parallel", "data_parallel"),
+    *("max_lora_rank", "max_loras", "max_cpu_loras", "args"),
+)
+"""Settings of a vLLM that the gateway starts."""
+
+
 class EngineSettings(Section):
-    kind: Literal["openai", "embedded"] = Field("openai", description="Which back end.")
+    kind: Literal["openai", "vllm", "embedded"] = Field(
+        "openai",
+        description="Which back end: a server at an address, a vLLM that the gateway starts and "
+        "keeps running, or the small local model.",
+    )
     base_url: str = Field("", description="Address of an OpenAI-compatible server, up to `/v1`.")
+    replicas: tuple[str, ...] = Field(
+        (),
+        description="Addresses of the vLLMs behind `base_url`, up to `/v1`: adapters are loaded "
+        "into each. Empty: there is one server.",
+    )
     api_key: str = Field("", description="Key for the server, as `env:NAME` or the key itself.")
-    model: str = Field("", description="Model to ask for; empty takes the server's first model.")
+    model: str = Field(
+        "",
+        description="Model to ask for; empty takes the server's first model. For `vllm` the "
+        "folder or the name of the model to serve.",
+    )
     connect_s: float = Field(2.0, gt=0, description="Seconds to connect.")
     first_byte_s: float = Field(30.0, gt=0, description="Seconds until the first byte.")
     idle_s: float = Field(20.0, gt=0, description="Seconds of silence inside a reply.")
     request_s: float = Field(120.0, gt=0, description="Seconds for one call in all.")
     max_inflight: int = Field(256, ge=1, description="Samples in flight at once.")
     retries: int = Field(2, ge=0, le=10, description="Retries before the first byte.")
+    python: str = Field(
+        "", description="`vllm`: the Python that has vLLM; empty: that of the gateway."
+    )
+    start_s: float = Field(
+        900.0, gt=0, description="`vllm`: seconds until it answers, loading the model included."
+    )
+    max_model_len: int | None = Field(
+        None, ge=16, description="`vllm`: tokens of prompt and completion; not set: the model's."
+    )
+    tensor_parallel: int = Field(
+        1, ge=1, description="`vllm`: devices that share each copy of the model."
+    )
+    data_parallel: int = Field(1, ge=1, description="`vllm`: copies of the model.")
+    max_lora_rank: int = Field(32, ge=1, description="`vllm`: rank of the largest adapter.")
+    max_loras: int = Field(3, ge=1, description="`vllm`: adapters in one batch.")
+    max_cpu_loras: int = Field(
+        6, ge=1, description="`vllm`: adapters kept in memory; the oldest gives way."
+    )
+    args: tuple[str, ...] = Field(
+        (), description="`vllm`: further arguments of its server, after those of the gateway."
+    )
 
     @field_validator("base_url")
     @classmethod
@@ -116,6 +157,24 @@ class EngineSettings(Section):
         if value and not value.startswith(("http://", "https://")):
             raise ValueError("must begin with http:// or https://")
         return value.rstrip("/")
+
+    @field_validator("replicas")
+    @classmethod
+    def _are_http(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(cls._is_http(each) for each in value)
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> EngineSettings:
+        of_others = ("base_url", "replicas") if self.kind == "vllm" else OF_VLLM
+        for key in of_others:
+            if getattr(self, key) != type(self).model_fields[key].default:
+                whose = "a server at an address" if self.kind == "vllm" else 'kind = "vllm"'
+                raise ValueError(f"'{key}' is for {whose}, and kind is '{self.kind}'")
+        if self.kind == "vllm" and not self.model:
+            raise ValueError("'model' is missing; name the folder or the model to serve")
+        if self.max_cpu_loras < self.max_loras:
+            raise ValueError("'max_cpu_loras' must be at least 'max_loras'")
+        return self
 
 
 class DefaultSettings(Section):
@@ -258,6 +317,127 @@ class RoutingSettings(Section):
     )
 
 
+class GateSettings(Section):
+    file: str = Field(
+        "",
+        description="Held-out prompts as JSON Lines; empty: those of the log (split `gate`).",
+    )
+    samples: int = Field(8, ge=1, le=64, description="Samples a prompt, of each policy.")
+    max_prompts: int = Field(400, ge=1, description="Held-out prompts at most, newest first.")
+    min_prompts: int = Field(200, ge=1, description="Held-out prompts that are needed.")
+    primary: Literal["pass_at_1", "vote", "verified", "greedy"] = Field(
+        "pass_at_1", description="What has to be better."
+    )
+    alpha: float = Field(0.01, gt=0, lt=1, description="One-sided level of that test.")
+    token_saving: float = Field(
+        0.1, ge=0, le=1, description="Share of tokens that a policy must save to be only as good."
+    )
+    min_slice: int = Field(50, ge=1, description="Smaller slices of the traffic are pooled.")
+    slice_margin: float = Field(
+        0.02, ge=0, le=1, description="How far the lower 95 % bound of a slice may lie below 0."
+    )
+    kl_budget: float = Field(
+        0.5, gt=0, description="Nats a token that a policy may be away from the one that serves."
+    )
+    ignored_signs: tuple[str, ...] = Field(
+        (), description="Signs of degeneration that never alarm."
+    )
+
+
+class ShareSettings(Section):
+    share: float = Field(
+        0.05,
+        ge=0,
+        lt=1,
+        description='Share of requests that try a new policy; 0 or `canary = "off"`: it serves all '
+        "at once.",
+    )
+    max_hours: float = Field(2.0, gt=0, description="Then it is decided by what was seen.")
+    min_requests: int = Field(100, ge=0, description="Of the canary, before it is promoted.")
+    max_requests: int = Field(2_000, ge=1, description="Of the canary; then it is decided.")
+    worst_ratio: float = Field(
+        1.5, gt=1, description="Failing so many times as often must not pass."
+    )
+
+
+class GuardSettings(Section):
+    m2_stop: float = Field(0.1, ge=0, description="Largest mean of (log π − log µ)²; 0: none.")
+    ess_stop: float = Field(
+        0.3, ge=0, le=1, description="Least effective share of worse samples; 0: none."
+    )
+    entropy_drop: float = Field(
+        0.5, ge=0, le=1, description="Share of the entropy that may be lost; 0: any."
+    )
+    grad_spike: float = Field(
+        5.0, ge=0, description="Largest gradient, in medians of those before; 0: any."
+    )
+
+
+class RetrainSettings(Section):
+    schedule: str = Field(
+        "off",
+        pattern="^(off|([01][0-9]|2[0-3]):[0-5][0-9])$",
+        description="When a night begins, as `02:30` in UTC; `off`: when it is asked for.",
+    )
+    engine: str = Field(
+        "main", pattern="^[A-Za-z0-9_-]{1,40}$", description="Engine whose model is trained."
+    )
+    base: str = Field(
+        "",
+        description="Folder of the base model; empty: `model` of the engine, if that is a folder.",
+    )
+    objective: str = Field("tapered", description="How to learn from samples.")
+    objective_options: dict[str, Any] = Field(
+        default_factory=dict, description="Options of the objective."
+    )
+    window_days: float = Field(7.0, gt=0, description="How far back the log is read.")
+    min_groups: int = Field(128, ge=1, description="Groups that a night needs, else it is skipped.")
+    max_groups: int = Field(1_024, ge=1, description="Groups of a night at most.")
+    min_samples: int = Field(4, ge=2, description="Sound samples that a group needs.")
+    groups_per_prompt: int = Field(2, ge=1, description="Groups of one prompt at most.")
+    tenant_share: float = Field(
+        0.02, gt=0, le=1, description="Largest share of the tokens of any one tenant."
+    )
+    trusted: tuple[str, ...] = Field(
+        ("local",), description="Tenants without that limit; `local` is everybody without keys."
+    )
+    judges: bool = Field(False, description="Whether the word of a judge alone is a reward.")
+    lr: float = Field(1e-5, gt=0, description="Learning rate after warm-up.")
+    epochs: int = Field(2, ge=1, le=100, description="Times that every group is seen.")
+    max_steps: int = Field(128, ge=1, description="Updates at most.")
+    groups_per_step: int = Field(16, ge=1, description="Groups an update is made of.")
+    token_budget: int = Field(16_384, ge=1, description="Padded tokens of one forward.")
+    lora_rank: int = Field(
+        16, ge=0, le=512, description="Rank of the adapter; 0 trains every weight (tiny models)."
+    )
+    lora_alpha: float = Field(32.0, gt=0, description="Scale of the adapter.")
+    dtype: Literal["float32", "bfloat16"] = Field(
+        "bfloat16", description="What the model computes in."
+    )
+    checkpoint_every: int = Field(10, ge=1, description="Updates between two checkpoints.")
+    threads: int | None = Field(None, ge=1, description="CPU threads; unset: torch's own choice.")
+    memory_gb: float | None = Field(
+        None, gt=0, description="Memory that the trainer may take; unset: any."
+    )
+    python: str = Field(
+        "", description="Interpreter with the extra `train`; empty: the gateway's own."
+    )
+    seed: int = Field(0, ge=0, lt=2**32, description="Of everything that is drawn in a night.")
+    max_mu_drift: float = Field(
+        0.05,
+        gt=0,
+        description="Largest mean of |log π − log µ| at the parent's weights, before training.",
+    )
+    guards: GuardSettings = Field(GuardSettings(), description="When training stops.")
+    gate: GateSettings = Field(GateSettings(), description="What a policy has to show.")
+    canary: ShareSettings = Field(ShareSettings(), description="The share that tries it first.")
+
+    @field_validator("canary", mode="before")
+    @classmethod
+    def _may_be_off(cls, value: Any) -> Any:
+        return {"share": 0.0} if value == "off" else value
+
+
 class TelemetrySettings(Section):
     otlp_endpoint: str = Field("", description="OTLP/HTTP collector; empty exports nothing.")
     content: bool = Field(False, description="Put prompts and answers on spans.")
@@ -274,6 +454,7 @@ class Settings(Section):
         (), description="The first that matches says how a request is answered."
     )
     routing: RoutingSettings = RoutingSettings()
+    retrain: RetrainSettings = RetrainSettings()
     verifiers: VerifierSettings = VerifierSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     data: Path = Field(
@@ -292,6 +473,8 @@ class Settings(Section):
         if judge and self.engines and judge not in self.engines:
             known = ", ".join(sorted(self.engines))
             raise ValueError(f"verifiers.judge_engine names engine '{judge}'; known: {known}")
+        if self.engines and self.retrain.schedule != "off":
+            self._check_engine("retrain.engine", self.retrain.engine)
         self._check_routes()
         if self.server.keys == "off" and self.server.host not in LOOPBACK_HOSTS:
             raise ValueError(
@@ -299,6 +482,11 @@ class Settings(Section):
                 'off loopback a key is required; set server.keys = "required"'
             )
         return self
+
+    def _check_engine(self, key: str, engine: str) -> None:
+        if engine not in self.engines:
+            known = ", ".join(sorted(self.engines))
+            raise ValueError(f"{key} names engine '{engine}'; known: {known}")
 
     def _check_routes(self) -> None:
         places: dict[str, int] = {}

@@ -13,7 +13,16 @@ from dataclasses import replace
 from app.engines.base import DeltaSink
 from app.errors import EngineError, Overloaded, VerivoteError
 from app.group import Draw, Failure, Group, Sample, Scored, Span
-from app.rim import Opened, Rim, log_gone, now_ms, scorer_of, seconds_left, too_late
+from app.rim import (
+    Opened,
+    Rim,
+    log_gone,
+    now_ms,
+    policy_of,
+    scorer_of,
+    seconds_left,
+    too_late,
+)
 from app.routing.plan import fallback_plan, falls_short, seed_of
 from app.scoring import score_as_they_arrive, unjudged
 from app.voting.decide import decide
@@ -82,7 +91,7 @@ async def _fall_back(first: Group, opened: Opened, rim: Rim, on_delta: DeltaSink
     plan = fallback_plan(first, engine=engine)
     try:
         async with asyncio.timeout(seconds_left(task, rim, plan)):
-            plan = replace(plan, policy=await rim.engines[engine].model_for(alias))
+            plan = replace(plan, policy=await policy_of(engine, alias, task, rim))
     except TimeoutError:
         return first.with_degraded("fallback")
     except asyncio.CancelledError:

@@ -23,10 +23,14 @@ from app.metrics import REGISTRY
 from app.settings import (
     ENV_PREFIX,
     EngineSettings,
+    GateSettings,
+    GuardSettings,
     MatchSettings,
     PoolSettings,
+    RetrainSettings,
     RouteSettings,
     Settings,
+    ShareSettings,
     VerifierSettings,
 )
 
@@ -48,6 +52,10 @@ def settings_tables() -> str:
             parts.append(section(name, model))
             if model is VerifierSettings:
                 parts.append(section("verifiers.pools.NAME", PoolSettings))
+            if model is RetrainSettings:
+                parts.append(section("retrain.guards", GuardSettings))
+                parts.append(section("retrain.gate", GateSettings))
+                parts.append(section("retrain.canary", ShareSettings))
         else:
             alone.append(row("", name, field))
     return "\n".join([*parts, "### Top level\n", HEAD, *alone, ""])
