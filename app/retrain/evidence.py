@@ -164,11 +164,12 @@ def _verified(group: Group) -> bool | None:
 
 
 def _believed(group: Group) -> Believed | None:
-    decision, winner = group.decision, group.winner
-    right = None if winner is None else _is_right(winner)
-    if decision is None or decision.confidence is None or right is None:
+    decision = group.decision
+    if decision is None or decision.confidence is None or decision.winner is None:
         return None
-    return Believed(confidence=decision.confidence, right=right)
+    served = next((s for s in group.scored if s.sample.index == decision.winner), None)
+    right = served and _is_right(served)
+    return None if right is None else Believed(confidence=decision.confidence, right=right)
 
 
 def _by_prompt(outcomes: Iterable[Outcome]) -> dict[str, Outcome]:

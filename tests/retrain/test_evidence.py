@@ -5,9 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import HealthCheck, given, settings
 
+from app.group import Group
+from app.retrain.drift import find_drift, window_of
 from app.retrain.evidence import outcome_of, pair_up, script_of
 from app.store.sides import Side
+from app.store.training_rows import hash_prompt
+from tests import strategies
 from tests.store.groups import failed_group, make_group
 from verifiers.base import Status
 
@@ -57,6 +62,23 @@ def test_the_confidence_of_the_served_answer_is_kept_with_whether_it_was_right()
 def test_nothing_drawn_is_nothing_to_compare() -> None:
     with pytest.raises(ValueError, match="no sample"):
         outcome_of(failed_group())
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(group=strategies.groups)
+def test_any_group_with_a_prompt_and_samples_has_an_outcome(group: Group) -> None:
+    if group.scored and hash_prompt(group):
+        found = outcome_of(group)
+        assert len(found.drawn) == len(group.scored)
+        assert found.pass_at_1 is None or 0 <= found.pass_at_1 <= 1
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(group=strategies.groups)
+def test_any_group_is_part_of_a_window(group: Group) -> None:
+    found = find_drift(window_of([group] * 40), window_of([group] * 40))
+
+    assert found.drifted == ()
 
 
 def test_both_policies_must_have_answered_the_same_prompts() -> None:

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import app.engines.trainable
 import app.retrain.sieve
 import app.store.training_rows
 from app.engines.trainable import why_not_sample
-from app.group import CacheRecord, Origin
+from app.group import CacheRecord, Group, Origin
 from app.retrain.select import (
     WHY,
     Selection,
@@ -25,7 +27,9 @@ from app.retrain.select import (
 )
 from app.retrain.sieve import Lineage
 from app.store.base import CANARY_AUTHOR
+from app.store.sides import Side
 from app.store.training_log import LoggedGroup
+from tests import strategies
 from tests.retrain.logged import label, logged, with_sample
 from tests.store.groups import failed_group, make_plan, make_scored
 from verifiers.base import Status
@@ -318,6 +322,20 @@ def test_a_selection_is_json() -> None:
 
     assert (said["groups"], said["tokens_by_tenant"]) == (2, {"local": 128})
     assert said["pass_rates"] == [0, 0, 0, 0, 0, 2, 0, 0, 0, 0]
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(group=strategies.groups, objective=st.sampled_from(["tapered", "sft", "distill"]))
+def test_any_group_is_used_or_left_out_for_a_reason(group: Group, objective: str) -> None:
+    lineage = Lineage(parent=group.plan.policy)
+    known = LoggedGroup(group=group, side=Side("founder", "train"))
+    wide = {"min_samples": 2, "judges": True, "objective": objective}
+    selection = select(known, lineage=lineage, **wide)
+
+    assert len(selection.kept) + sum(selection.left_out.values()) == 1
+    assert "" not in selection.left_out
+    for kept in selection.kept:
+        assert all(row["reward"] is not None for row in rows_to_train(kept, known))
 
 
 def test_every_reason_is_explained() -> None:
