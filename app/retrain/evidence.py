@@ -168,7 +168,7 @@ def _believed(group: Group) -> Believed | None:
     if decision is None or decision.confidence is None or decision.winner is None:
         return None
     served = next((s for s in group.scored if s.sample.index == decision.winner), None)
-    right = served and _is_right(served)
+    right = None if served is None else _is_right(served)
     return None if right is None else Believed(confidence=decision.confidence, right=right)
 
 
