@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import json
 import shutil
-import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -39,8 +38,9 @@ from app.retrain.checkpoint import Checkpoints, State
 from app.retrain.config import BETAS, CanarySettings, TrainConfig
 from app.retrain.engine import Trained
 from app.retrain.examples import TrainingGroup
-from app.retrain.folders import digest, write_file, write_folder
+from app.retrain.folders import digest, write_folder
 from app.retrain.guards import Guards, Measured
+from app.retrain.history import History
 from app.retrain.measuring import Sums
 from app.retrain.model import check_ids, prepare_model
 from app.retrain.objectives import make_objective
@@ -54,8 +54,6 @@ CHECKPOINTS = "checkpoints"
 METRICS = "metrics.jsonl"
 ABOUT = "policy.json"
 """In a policy's folder: where it comes from."""
-ENDS = 5
-"""Steps at either end of a run that its summary averages."""
 
 OnStep = Callable[[Measured, int], None]
 """Told of every step and of how many there will be, in the first process only."""
@@ -152,18 +150,21 @@ class _Run:
     ) -> Trained:
         """Train from step `first` on."""
         started = time.perf_counter()
-        history = self._cut_metrics(first)
-        reason = ""
+        writes = self._accelerator.is_main_process
+        history = History(self._folder / METRICS if writes else None)
+        history.cut(first)
+        reason, bad = "", None
         for number in range(first, self._steps):
             measured, reason = self._step(number)
-            history.append(measured)
-            self._report(measured, on_step)
+            history.add(measured)
+            if writes and on_step is not None:
+                on_step(measured, self._steps)
             if reason:
+                bad = number
                 break
             if (number + 1) % self._cfg.checkpoint_every == 0:
                 self._save(number + 1)
-        bad = history[-1].step if reason else None
-        metrics = _summary(history) | {"seconds": time.perf_counter() - started}
+        metrics = history.summary() | {"seconds": time.perf_counter() - started}
         return self._finish(target, origin, metrics, reason=reason, bad=bad)
 
     def _step(self, number: int) -> tuple[Measured, str]:
@@ -276,28 +277,6 @@ class _Run:
             self._checkpoints.save(state)
         self._accelerator.wait_for_everyone()
 
-    def _cut_metrics(self, first: int) -> list[Measured]:
-        """The steps before `first`, as an earlier process wrote them down."""
-        path = self._folder / METRICS
-        if not self._accelerator.is_main_process or not path.exists():
-            return []
-        kept = []
-        for line in path.read_text(encoding="utf-8").splitlines():
-            with contextlib.suppress(ValueError):  # the last line of a killed process
-                kept.append(json.loads(line))
-        kept = [row for row in kept if row["step"] < first]
-        write_file(path, b"".join(json.dumps(row).encode() + b"\n" for row in kept))
-        return [Measured(**row) for row in kept]
-
-    def _report(self, measured: Measured, on_step: OnStep | None) -> None:
-        if not self._accelerator.is_main_process:
-            return
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with (self._folder / METRICS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(measured.to_json()) + "\n")
-        if on_step is not None:
-            on_step(measured, self._steps)
-
     def _finish(
         self,
         target: Path,
@@ -371,27 +350,6 @@ def _made_before(target: Path, job: str) -> Trained:
         sha256=digest(target),
         steps=about["steps"],
     )
-
-
-def _summary(history: Sequence[Measured]) -> dict[str, Any]:
-    """Means over both ends of the run. Only the first process knows the steps before a resume."""
-    if not history:
-        return {}
-    first, last = history[:ENDS], history[-ENDS:]
-    names = ("loss", "reward", "entropy", "m2", "kl", "ess", "grad_norm")
-    return {
-        "steps": len(history),
-        "tokens": sum(measured.tokens for measured in history),
-        "tokens_per_s": statistics.median(measured.tokens_per_s for measured in history),
-        "alarms": sum(bool(measured.alarms) for measured in history),
-        "first": {name: _mean(first, name) for name in names},
-        "last": {name: _mean(last, name) for name in names},
-    }
-
-
-def _mean(steps: Sequence[Measured], name: str) -> float | None:
-    values = [value for step in steps if (value := getattr(step, name)) is not None]
-    return statistics.fmean(values) if values else None
 
 
 def _number(norm: Any) -> float:
