@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import contextlib
 import json
-import multiprocessing
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, TextIO, get_args
+from typing import Annotated, TextIO, TypeVar, get_args
 
 import typer
 
 from app.cli.tables import print_table, printable
 from app.errors import ConfigError
-from app.group import RuleName
+from app.group import RuleName, ScorerName
 from app.replay.play import Played, Setting
-from app.replay.replay import Job, Run, compare, replay_all, run_here, summarise
+from app.replay.processes import processes
+from app.replay.replay import Job, Run, compare, replay_all, summarise
 from app.replay.report import AGAINST, HEADINGS, mean_row, table_row, to_json
 from app.replay.report import plot as draw
 from app.replay.rows import read_recordings
@@ -30,9 +30,9 @@ from app.replay.rows import read_recordings
 HELP = """Replay recorded samples through the vote: accuracy, samples, rounds, tokens, calibration.
 
 DIR is a folder with samples_*.jsonl[.gz], or such a file. A row is one question of one model:
-{"dataset", "model", "id", "samples": [{"answer", "correct", "tokens"?, "chars"?, "m"?,
+{"dataset", "model", "id", "samples": [{"answer", "correct", "tokens"?, "chars"?, "m"?, "score"?,
 "verified"?}]}. `answer` is canonical; null costs a sample and does not vote. An `m` that begins
-with "pot" marks a program, any other a text.
+with "pot" marks a program, any other a text. `score` is a judge's, in logits.
 
 `verified` counts as a decisive verifier where it tells answers apart. In a group in which every
 sample with an answer is marked, it says only that something ran, and is ignored.
@@ -62,6 +62,14 @@ def replay(
         int, typer.Option(min=1, max=1000, help="Random orders of each question's samples.")
     ] = 10,
     seed: Annotated[int, typer.Option(help="Equal seeds give every rule equal orders.")] = 0,
+    scorer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Weigh votes by length, logprob or verifiers, where it earned that on the other "
+            "half of the questions.",
+        ),
+    ] = None,
     against: Annotated[
         str | None,
         typer.Option(metavar="RULE", help="Compare with this rule, paired over questions."),
@@ -78,12 +86,11 @@ def replay(
     ] = None,
 ) -> None:
     """The command; its help is `HELP`."""
-    ours = Setting(rule=_rule(rule, "--rule"), cap=cap, orders=orders, seed=seed)
+    plain = Setting(rule=_rule(rule, "--rule"), cap=cap, orders=orders, seed=seed)
+    ours = replace(plain, scorer=_scorer(scorer))
     settings = [ours]
     if against is not None:
-        settings.append(
-            Setting(rule=_rule(against, "--against"), cap=cap, orders=orders, seed=seed)
-        )
+        settings.append(replace(plain, rule=_rule(against, "--against")))
     recordings = read_recordings(paths)
     if not recordings:
         raise ConfigError("the files named hold no rows")
@@ -116,11 +123,23 @@ def replay(
 
 
 def _rule(name: str, option: str) -> RuleName:
-    known = get_args(RuleName)
-    if name not in known:
-        raise ConfigError(f"{option} is '{name}'; known: {', '.join(known)}")
-    found: RuleName = name  # type: ignore[assignment]  # checked above
-    return found
+    known: tuple[RuleName, ...] = get_args(RuleName)
+    return _one_of(known, name, option)
+
+
+def _scorer(name: str | None) -> ScorerName | None:
+    known: tuple[ScorerName, ...] = get_args(ScorerName)
+    return None if name is None else _one_of(known, name, "--scorer")
+
+
+Name = TypeVar("Name", bound=str)
+
+
+def _one_of(known: Sequence[Name], name: str, option: str) -> Name:
+    for each in known:
+        if each == name:
+            return each
+    raise ConfigError(f"{option} is '{name}'; known: {', '.join(known)}")
 
 
 def _opened(path: Path | None, files: contextlib.ExitStack) -> TextIO | None:
@@ -133,35 +152,19 @@ def _opened(path: Path | None, files: contextlib.ExitStack) -> TextIO | None:
 
 @contextlib.contextmanager
 def _workers(count: int) -> Iterator[Run]:
-    """Jobs run in `count` processes, with a bar on standard error where somebody looks at it.
-
-    Processes are spawned: the bar has a thread, and a process with threads must not be forked.
-    """
-    with _progress() as bar:
-        if count == 1:
-            yield lambda jobs: bar(run_here(jobs), len(jobs))
-            return
-        pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
-        try:
-            yield lambda jobs: bar(pool.map(Job.run, jobs), len(jobs))
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-Results = Iterator[list[tuple[Played, ...]]]
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Callable[[Results, int], Results]]:
+    """Jobs run in `count` processes, with a bar on standard error where somebody looks at it."""
     from rich.console import Console
     from rich.progress import Progress
 
     console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+    with (
+        processes(count) as run,
+        Progress(console=console, disable=not console.is_terminal, transient=True) as bar,
+    ):
 
-        def watched(results: Results, total: int) -> Results:
-            task = bar.add_task("replaying", total=total)
-            for result in results:
+        def watched(jobs: Sequence[Job]) -> Iterator[list[tuple[Played, ...]]]:
+            task = bar.add_task("replaying", total=len(jobs))
+            for result in run(jobs):
                 bar.advance(task)
                 yield result
 

@@ -113,14 +113,20 @@ def plan_of(
     )
 
 
+def shuffled(row: Row, setting: Setting, order: int) -> tuple[list[Recorded], int]:
+    """The samples in the order in which they are drawn, and the seed of the plan."""
+    rng = random.Random(f"{setting.seed}\x1f{row.dataset}\x1f{row.model}\x1f{row.id}\x1f{order}")
+    drawn = list(row.samples)
+    rng.shuffle(drawn)
+    return drawn, rng.randrange(2**31)
+
+
 def play(
     row: Row, traits: Traits, setting: Setting, order: int, weights: VoteWeights | None = None
 ) -> Played:
     """Play `row` in its order number `order`."""
-    rng = random.Random(f"{setting.seed}\x1f{row.dataset}\x1f{row.model}\x1f{row.id}\x1f{order}")
-    drawn = list(row.samples)
-    rng.shuffle(drawn)
-    plan = plan_of(row, traits, setting, seed=rng.randrange(2**31), weights=weights)
+    drawn, seed = shuffled(row, setting, order)
+    plan = plan_of(row, traits, setting, seed=seed, weights=weights)
     group = Group.open(_task(row), plan)
     supply = Supply(drawn, by_kind=plan.rule == "two_kinds")
     cancelled, tokens = 0, 0

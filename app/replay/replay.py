@@ -107,15 +107,15 @@ def replay_all(
         for each in wanted
         if each.setting.scorer
     ]
-    learned = iter([weights_by_half(log) for log in _replay(first, run)])
+    learned = iter([weights_by_half(log) for log in replay_each(first, run)])
     wanted = [
         replace(each, weights=next(learned)) if each.setting.scorer else each for each in wanted
     ]
-    found = iter(_replay(wanted, run))
+    found = iter(replay_each(wanted, run))
     return [[next(found) for _ in recordings] for _ in settings]
 
 
-def _replay(wanted: Sequence[Playing], run: Run) -> list[Replayed]:
+def replay_each(wanted: Sequence[Playing], run: Run) -> list[Replayed]:
     """One list of jobs for all, so that no process waits for a group to end."""
     jobs = [list(each.jobs()) for each in wanted]
     results = run([job for each in jobs for job in each])
@@ -135,12 +135,17 @@ def weights_by_half(log: Replayed) -> Weights:
     scorer = log.setting.scorer
     if scorer is None:
         return PLAIN
+    first, second = (fit_weights(scorer, known) for known in contested_by_half(log))
+    return first, second
+
+
+def contested_by_half(log: Replayed) -> tuple[list[Contested], list[Contested]]:
+    """What is known to serve each half: the contested groups of the other one, in one order."""
     known: tuple[list[Contested], list[Contested]] = ([], [])
     for row, (played, *_) in zip(log.recording.rows, log.played, strict=True):
         if played.contested is not None:
             known[1 - half_of(row.id)].append(played.contested)
-    first, second = (fit_weights(scorer, each) for each in known)
-    return first, second
+    return known
 
 
 def believed(replayed: Replayed, order: int) -> list[Believed]:
@@ -190,6 +195,7 @@ class Summary:
     """Share of the samples that had no answer."""
     stopped: Mapping[str, float]
     """Share of the questions by the reason why drawing stopped."""
+    weights: Weights
     reliability: Reliability | None
     """Of the confidences in all orders; None where there are none."""
     diagram: Reliability | None
@@ -214,6 +220,7 @@ def summarise(replayed: Replayed) -> Summary:
         cancelled=fmean(played.cancelled for played in every),
         nulls=sum(played.nulls for played in every) / sum(played.samples for played in every),
         stopped={reason: count / len(every) for reason, count in sorted(reasons.items())},
+        weights=replayed.weights,
         reliability=reliability_of([each for order in sure for each in order]),
         diagram=reliability_of(sure[0]),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
@@ -41,6 +42,7 @@ def to_json(
     return {
         "rule": setting.rule,
         "margin": setting.margin,
+        "scorer": setting.scorer,
         "cap": setting.cap,
         "orders": setting.orders,
         "seed": setting.seed,
@@ -76,6 +78,7 @@ def group_json(summary: Summary) -> dict[str, Any]:
         "cancelled": summary.cancelled,
         "null_share": summary.nulls,
         "stopped": dict(summary.stopped),
+        "weights": [asdict(each) if each else None for each in summary.weights],
     }
 
 

@@ -71,7 +71,7 @@ def fit_weights(scorer: ScorerName, questions: Sequence[Contested]) -> VoteWeigh
     """The scorer's weights on a route, or None while it has not earned them."""
     if len(questions) < MIN_QUESTIONS:
         return None
-    slope = _slope(questions)
+    slope = fit_slope(questions)
     each = [question.auc if slope > 0 else 1 - question.auc for question in questions]
     auc = fmean(each)
     error = stdev(each) / math.sqrt(len(each))
@@ -86,8 +86,9 @@ def best_weights(found: Mapping[ScorerName, Sequence[Contested]]) -> VoteWeights
     return max(filter(None, fitted), key=lambda weights: weights.auc, default=None)
 
 
-def _slope(questions: Sequence[Contested]) -> float:
-    """By Newton's method; each question weighs the same, however many pairs it has."""
+def fit_slope(questions: Sequence[Contested]) -> float:
+    """Of a conditional logistic model, by Newton's method. Each question weighs the same, however
+    many pairs it has."""
     pairs = [
         (r - w, 1 / (len(q.right) * len(q.wrong)))
         for q in questions
