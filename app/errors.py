@@ -113,6 +113,14 @@ class EngineUnavailable(EngineError):
     code = "upstream_unavailable"
 
 
+class EngineStarting(EngineUnavailable):
+    """The model server is starting; try again shortly."""
+
+    status = 503
+    type = "service_unavailable_error"
+    code = "upstream_starting"
+
+
 class EngineTimeout(EngineError):
     """The model server did not answer in time."""
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 from app.group import Call, Delta, Draw, Plan, Sample, Task
 
@@ -29,6 +30,7 @@ class Capabilities:
     structured_output: bool = False
     tools: bool = False
     adapters: bool = False
+    """Adapters of trained policies can be loaded while it serves."""
     cache_salt: bool = False
     server: str = "openai"
     """`vllm`, `llama.cpp` or `openai`."""
@@ -42,6 +44,17 @@ class EngineModel:
     created: int = 0
     owned_by: str = ""
     max_model_len: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerState:
+    """How a model server that the gateway itself runs is doing."""
+
+    state: Literal["starting", "ready", "failed", "stopped"]
+    why: str = ""
+    """What it died of, as it said itself; empty while it never died."""
+    restarts: int = 0
+    """How often it was started again since the gateway started."""
 
 
 class Drawing(Protocol):
@@ -105,4 +118,26 @@ class Engine(Protocol):
 
     async def is_up(self) -> bool:
         """True when the server answers; never runs the model."""
+        ...
+
+    def server_state(self) -> ServerState | None:
+        """None for a server that is somebody else's to run."""
+        ...
+
+    async def load_policy(self, name: str, path: Path) -> None:
+        """Have every replica serve this adapter as the model `name`; nothing to do where it does.
+
+        A name means the same weights for ever. Raises `EngineError` with what the server said.
+        """
+        ...
+
+    async def unload_policy(self, name: str) -> None:
+        """Have no replica serve it. Raises `EngineError`."""
+        ...
+
+    async def policies(self) -> tuple[str, ...]:
+        """The adapters that every replica serves; none where a server has none.
+
+        Raises `EngineError`.
+        """
         ...

@@ -142,7 +142,7 @@ class OpenAIDrawing:
         if not (task.tools and facts.server == "llama.cpp"):
             optional["logprobs"] = True
         if facts.server == "vllm":
-            optional |= {"return_token_ids": True, "cache_salt": cache_salt(task.tenant)}
+            optional |= {"return_token_ids": True, "cache_salt": cache_salt(task.tenant, model)}
         if not self._not_trainable:
             optional |= SPELLED_OUT
             if SPELLED_OUT.keys() & facts.refused:

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from app.engines.base import Capabilities, DeltaSink, Drawing, EngineModel
+from app.engines.base import Capabilities, DeltaSink, Drawing, EngineModel, ServerState
 from app.engines.openai import OpenAIEngine
-from app.errors import EngineUnavailable
+from app.errors import EngineError, EngineUnavailable
 from app.group import Draw, Plan, Task
 from app.settings import EngineSettings
 
@@ -127,6 +127,18 @@ class EmbeddedEngine:
 
     async def is_up(self) -> bool:
         return self._inner is not None and await self._inner.is_up()
+
+    def server_state(self) -> ServerState | None:
+        return None
+
+    async def load_policy(self, name: str, path: Path) -> None:
+        raise EngineError(f"the small local model serves no policies, so not '{name}' either")
+
+    async def unload_policy(self, name: str) -> None:
+        """None is ever loaded."""
+
+    async def policies(self) -> tuple[str, ...]:
+        return ()
 
     @property
     def _server(self) -> OpenAIEngine:

@@ -11,9 +11,11 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+from app.engines.adapters import Adapters
 from app.engines.asking import Asking
-from app.engines.base import Capabilities, DeltaSink, EngineModel
+from app.engines.base import Capabilities, DeltaSink, EngineModel, ServerState
 from app.engines.drawing import OpenAIDrawing
 from app.engines.limits import InflightSamples
 from app.engines.probe import MODELS_WITHIN_S, Probe, read_models
@@ -38,13 +40,24 @@ class OpenAIEngine:
         self._upstream = Upstream(settings, name, rng=rng)
         self._probe = Probe(self._upstream)
         self._inflight = InflightSamples(settings.max_inflight)
+        self._replicas = [
+            Upstream(settings.model_copy(update={"base_url": each}), name)
+            for each in settings.replicas
+        ]
+        self._adapters = Adapters(self._replicas or [self._upstream])
         self.ask = Asking(self._upstream, self._probe, self._inflight)
 
     async def start(self) -> None:
         """Nothing to do: the server is asked on first use, so it may come up later."""
 
     async def close(self) -> None:
-        await self._upstream.close()
+        for each in (self._upstream, *self._replicas):
+            await each.close()
+
+    def move_to(self, base_url: str) -> None:
+        """The server listens elsewhere from now on, and may be another one."""
+        self._upstream.settings = self._upstream.settings.model_copy(update={"base_url": base_url})
+        self._probe.forget()
 
     def draw(
         self, task: Task, plan: Plan, draw: Draw, on_delta: DeltaSink | None = None
@@ -68,6 +81,10 @@ class OpenAIEngine:
     async def capabilities(self) -> Capabilities:
         return (await self._probe.facts()).capabilities()
 
+    async def lacks(self) -> tuple[str, ...]:
+        """What the server lacks for training, each with the fix."""
+        return (await self._probe.facts()).lacks()
+
     async def models(self) -> tuple[EngineModel, ...]:
         return tuple(
             read_models(await self._upstream.get_json("/models", within_s=MODELS_WITHIN_S))
@@ -81,3 +98,17 @@ class OpenAIEngine:
     async def is_up(self) -> bool:
         """A server without a model list still counts: it answered."""
         return await self._upstream.answers("/models", within_s=MODELS_WITHIN_S)
+
+    def server_state(self) -> ServerState | None:
+        return None
+
+    async def load_policy(self, name: str, path: Path) -> None:
+        await self._adapters.load(name, path)
+        await self._probe.relist()
+
+    async def unload_policy(self, name: str) -> None:
+        await self._adapters.unload(name)
+        await self._probe.relist()
+
+    async def policies(self) -> tuple[str, ...]:
+        return await self._adapters.listed()

@@ -1,13 +1,14 @@
 """What a server is and can do: asked cheaply once, learned from its replies afterwards.
 
 One GET of the model list; on vLLM two one-token completions more, because nothing else tells
-whether its logprobs come after temperature. A server that cannot be asked is taken for a plain one
-and asked again later.
+whether its logprobs come after temperature, and a request to load no adapter. A server that cannot
+be asked is taken for a plain one and asked again later.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -15,10 +16,13 @@ from typing import Any
 
 import orjson
 
+from app.engines.adapters import HOW, LIST_WITHIN_S, loads_adapters
 from app.engines.base import Capabilities, EngineModel
 from app.engines.upstream import Upstream, read_capped
 from app.engines.wire import read_json
 from app.errors import EngineError, EngineGarbage, EngineRefused
+
+log = logging.getLogger("verivote.engines.probe")
 
 MODELS_WITHIN_S = 2.0
 LOGPROBS_WITHIN_S = 15.0
@@ -63,6 +67,21 @@ class Facts:
             server=self.server,
         )
 
+    def lacks(self) -> tuple[str, ...]:
+        """What a vLLM lacks for a log that can be trained on and policies that can be served, each
+        with the fix. Nothing is said of other servers, whose samples say themselves what they lack.
+        """
+        if self.server != "vllm":
+            return ()
+        needed = {
+            "logprobs after temperature: start vLLM with --logprobs-mode processed_logprobs": (
+                self.processed_logprobs
+            ),
+            "token ids: take a newer vLLM": self.token_ids,
+            f"loading of adapters: {HOW}": self.adapters,
+        }
+        return tuple(what for what, there in needed.items() if not there)
+
     def model_for(self, alias: str, configured: str) -> str:
         """The server's own model of this name, else the configured one, else its first."""
         names = [model.id for model in self.models]
@@ -99,6 +118,15 @@ class Probe:
         self._again_at: float | None = 0.0
         self.known = Facts()
 
+    def forget(self) -> None:
+        """Ask anew: there may be another server now."""
+        self.known, self._again_at = Facts(), 0.0
+
+    async def relist(self) -> None:
+        """Read the model list anew, which has changed. Raises `EngineError`."""
+        await self.facts()
+        self.known.models = tuple(await self._listed(LIST_WITHIN_S))
+
     async def facts(self) -> Facts:
         """Never raises. Each waiter asks itself, so a cancelled one leaves no socket behind."""
         if self._is_due():
@@ -116,7 +144,7 @@ class Probe:
 
     async def _ask(self) -> None:
         known = self.known
-        listed = read_models(await self._upstream.get_json("/models", within_s=MODELS_WITHIN_S))
+        listed = await self._listed(MODELS_WITHIN_S)
         known.models = tuple(listed)
         known.adapters = any(listed.values())
         owners = {model.owned_by for model in listed}
@@ -125,16 +153,23 @@ class Probe:
             known.n = True if known.n is None else known.n
             known.logprobs = known.token_ids = True
         if known.server == "vllm" and known.models:
-            model = self._upstream.settings.model or known.models[0].id
-            known.processed_logprobs = await self._reports_processed_logprobs(model)
+            await self._ask_vllm(known)
 
-    async def _reports_processed_logprobs(self, model: str) -> bool:
-        """True when halving the temperature moves the first token's leading logprob."""
-        hot = await self._leading_logprob(model, 1.0)
-        cold = await self._leading_logprob(model, 0.5)
-        return abs(hot - cold) > 1e-3
+    async def _listed(self, within_s: float) -> dict[EngineModel, bool]:
+        return read_models(await self._upstream.get_json("/models", within_s=within_s))
 
-    async def _leading_logprob(self, model: str, temperature: float) -> float:
+    async def _ask_vllm(self, known: Facts) -> None:
+        model = self._upstream.settings.model or known.models[0].id
+        hot, known.token_ids = await self._first_token(model, 1.0)
+        cold, _ = await self._first_token(model, 0.5)
+        # Halving the temperature moves the leading logprob, unless it is that before temperature.
+        known.processed_logprobs = abs(hot - cold) > 1e-3
+        known.adapters = await loads_adapters(self._upstream)
+        for missing in known.lacks():
+            log.warning("engine '%s' lacks %s", self._upstream.name, missing)
+
+    async def _first_token(self, model: str, temperature: float) -> tuple[float, bool]:
+        """The leading logprob, and whether ids of tokens were sent."""
         body = {
             "model": model,
             "messages": [{"role": "user", "content": PROMPT}],
@@ -143,6 +178,7 @@ class Probe:
             "top_p": 1.0,
             "logprobs": True,
             "top_logprobs": 1,
+            "return_token_ids": True,
         }
         response = await self._upstream.post(
             "/chat/completions",
@@ -152,8 +188,9 @@ class Probe:
         )
         try:
             reply = read_json(await read_capped(response, 2**20))
-            entry = reply["choices"][0]["logprobs"]["content"][0]
-            return max(float(top["logprob"]) for top in entry["top_logprobs"])
+            choice = reply["choices"][0]
+            leading = choice["logprobs"]["content"][0]["top_logprobs"]
+            return max(float(top["logprob"]) for top in leading), bool(choice.get("token_ids"))
         except (LookupError, TypeError, ValueError):
             raise EngineGarbage from None
         finally:

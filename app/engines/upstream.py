@@ -12,7 +12,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -41,6 +41,22 @@ RETRIED = (EngineUnavailable, EngineRateLimited)
 """No connection, 502, 503, 504 and 429; whatever else came may come again."""
 
 
+class Exchanged(NamedTuple):
+    """A reply that was read to its end."""
+
+    status: int
+    headers: Mapping[str, str]
+    data: bytes
+
+    def said(self) -> str:
+        """What an error reply says, for a person."""
+        try:
+            message = _error_object(read_json(self.data)).get("message")
+        except EngineGarbage:
+            message = None
+        return message or f"status {self.status}"
+
+
 class Upstream:
     """The server behind one engine. `rng` spreads retries."""
 
@@ -58,20 +74,27 @@ class Upstream:
 
     async def get_json(self, path: str, *, within_s: float) -> Any:
         """GET below the base address, once. Raises `EngineError`."""
+        reply = await self.exchange("GET", path, None, within_s=within_s)
+        if reply.status != 200:
+            raise error_of(reply.status, reply.data, reply.headers, self.name)
+        return read_json(reply.data)
+
+    async def exchange(
+        self, method: str, path: str, body: bytes | None, *, within_s: float
+    ) -> Exchanged:
+        """One request and its whole reply, whatever its status. Raises `EngineError`."""
         try:
             async with asyncio.timeout(within_s):
-                response = await self._send("GET", path, None)
+                response = await self._send(method, path, body)
                 try:
                     data = await read_capped(response, MAX_LIST_BYTES)
                 finally:
                     await response.aclose()
         except TimeoutError:
             raise EngineTimeout(
-                f"The model server did not answer GET {path} within {within_s:g} s."
+                f"The model server did not answer {method} {path} within {within_s:g} s."
             ) from None
-        if response.status_code != 200:
-            raise error_of(response.status_code, data, response.headers, self.name)
-        return read_json(data)
+        return Exchanged(response.status_code, response.headers, data)
 
     async def answers(self, path: str, *, within_s: float) -> bool:
         """True when GET gets a reply that is neither a server fault nor a refused key."""

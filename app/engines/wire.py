@@ -107,9 +107,11 @@ def program_messages(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str,
     return [*messages, {"role": "user", "content": PROGRAM_WANTED}]
 
 
-def cache_salt(tenant: str) -> str:
-    """Keeps one tenant's prefix cache on the server from telling another what was asked."""
-    return hashlib.sha256(b"verivote cache salt\0" + tenant.encode()).hexdigest()[:32]
+def cache_salt(tenant: str, policy: str) -> str:
+    """Keeps one tenant's prefix cache on the server from telling another what was asked, and one
+    policy's from being read by the next of the same place."""
+    salted = b"\0".join((b"verivote cache salt", tenant.encode(), policy.encode()))
+    return hashlib.sha256(salted).hexdigest()[:32]
 
 
 @dataclass(slots=True)

@@ -28,7 +28,7 @@ from tests.fakes.upstream import (
 )
 
 
-def like_vllm(processed: bool) -> Behaviour:
+def like_vllm(processed: bool, token_ids: bool = True) -> Behaviour:
     """Answers one token; its leading logprob moves with temperature only when processed."""
 
     def answer(request: Request) -> Steps:
@@ -40,6 +40,7 @@ def like_vllm(processed: bool) -> Behaviour:
             "message": {"role": "assistant", "content": "b"},
             "finish_reason": "length",
             "logprobs": {"content": [entry]},
+            **({"token_ids": [5]} if token_ids else {}),
         }
         return json_reply({"id": "x", "choices": [choice]})
 
@@ -61,7 +62,43 @@ async def test_vllm_is_asked_twice_for_one_token_to_see_its_logprobs(processed: 
         True,
     )
     assert known.processed_logprobs is processed
-    assert [request.body.get("max_tokens") for request in fake.requests] == [None, 1, 1]
+    assert [request.body.get("max_tokens") for request in fake.drawn] == [1, 1]
+
+
+REFUSED = error_reply(400, "Field required", code=400)
+
+
+@pytest.mark.parametrize(
+    ("processed", "token_ids", "loading", "lacks"),
+    [
+        (True, True, REFUSED, []),
+        (False, True, REFUSED, ["--logprobs-mode processed_logprobs"]),
+        (True, False, REFUSED, ["token ids"]),
+        (True, True, json_reply({"detail": "Not Found"}, 404), ["--enable-lora"]),
+        (True, True, json_reply({"detail": "Method Not Allowed"}, 405), ["--enable-lora"]),
+    ],
+    ids=["nothing", "raw", "ids", "no-route", "no-method"],
+)
+async def test_what_a_vllm_lacks_for_training_is_named_with_the_fix(
+    processed: bool, token_ids: bool, loading: Steps, lacks: list[str], caplog: Any
+) -> None:
+    models = always(model_list("smol", owned_by="vllm"))
+    async with faked(like_vllm(processed, token_ids), models) as (fake, engine):
+        fake.adapters = always(loading)
+        known = await engine.capabilities()
+        found = await engine.lacks()
+        asked = [r.body for r in fake.requests if r.path.endswith("/load_lora_adapter")]
+
+    assert len(found) == len(lacks)
+    assert all(part in each for part, each in zip(lacks, found, strict=True))
+    assert [record.args[1] for record in caplog.records] == list(found)
+    assert known.adapters is (loading is REFUSED)
+    assert asked == [{}]
+
+
+async def test_of_another_server_nothing_is_said() -> None:
+    async with faked(scripted("4")) as (_, engine):
+        assert await engine.lacks() == ()
 
 
 async def test_llama_cpp_is_known_by_its_model_list() -> None:

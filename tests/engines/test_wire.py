@@ -133,8 +133,8 @@ def test_extras_of_the_client_pass() -> None:
 
 
 def test_a_salt_tells_tenants_apart_and_does_not_name_them() -> None:
-    assert cache_salt("a") == cache_salt("a") != cache_salt("b")
-    assert "local" not in cache_salt("local")
+    assert cache_salt("a", "m") == cache_salt("a", "m") != cache_salt("b", "m")
+    assert "local" not in cache_salt("local", "m")
 
 
 def test_a_program_is_asked_for_in_the_users_own_message_and_the_task_stays_as_it_was() -> None:

@@ -243,10 +243,12 @@ def refusing(*fields: str, otherwise: Behaviour, status: int = 400) -> Behaviour
 
 
 class FakeUpstream:
-    """Serves one behaviour for completions and one for the model list; both may be replaced."""
+    """Serves one behaviour for completions, one for the model list and one for adapters; all may be
+    replaced. Unless told otherwise it loads no adapters, as most servers."""
 
     def __init__(self, completions: Behaviour, models: Behaviour | None = None) -> None:
         self.completions = completions
+        self.adapters: Behaviour = always(json_reply({"detail": "Not Found"}, 404))
         self.models = models or always(model_list("m"))
         self.requests: list[Request] = []
         self.sockets: list[Socket] = []
@@ -270,7 +272,11 @@ class FakeUpstream:
     @property
     def drawn(self) -> list[Request]:
         """The requests for completions."""
-        return [request for request in self.requests if request.method == "POST"]
+        return [
+            request
+            for request in self.requests
+            if request.method == "POST" and not request.path.endswith("_lora_adapter")
+        ]
 
     @property
     def open_sockets(self) -> int:
@@ -289,6 +295,8 @@ class FakeUpstream:
         self.requests.append(request)
         if request.method == "GET":
             return self.models(request)
+        if request.path.endswith("_lora_adapter"):
+            return self.adapters(request)
         return self.completions(request)
 
 
