@@ -63,14 +63,16 @@ async def gateway(upstream: str, redis_url: str, near: bool = False) -> AsyncIte
             f"[server]\nport = 0\nmax_inflight = 1024\n{route}"
         )
         flags = ("--upstream", upstream, "--config", str(config), "--data", data)
-        process = subprocess.Popen(  # noqa: ASYNC220 — started before anything is measured
-            [sys.executable, "-m", "app", "serve", *flags],
-            cwd=ROOT,
-            env={**os.environ, "CACHE_KEY": KEY},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
+        log = Path(data) / "log"
+        with log.open("w") as told:
+            process = subprocess.Popen(  # noqa: ASYNC220 — started before anything is measured
+                [sys.executable, "-m", "app", "serve", *flags],
+                cwd=ROOT,
+                env={**os.environ, "CACHE_KEY": KEY},
+                stdout=subprocess.PIPE,
+                stderr=told,
+                text=True,
+            )
         try:
             assert process.stdout is not None
             line = await asyncio.to_thread(process.stdout.readline)
@@ -78,6 +80,9 @@ async def gateway(upstream: str, redis_url: str, near: bool = False) -> AsyncIte
             limits = httpx.Limits(max_connections=200)
             async with httpx.AsyncClient(base_url=url, timeout=120, limits=limits) as client:
                 yield Gateway(process, client)
+        except httpx.HTTPStatusError:
+            sys.stderr.write(log.read_text()[-4_000:])
+            raise
         finally:
             process.kill()
             process.wait()
