@@ -18,7 +18,7 @@ from verifiers.sandbox.launching import Launcher
 from verifiers.sandbox.pipes import MAX_FRAME
 from verifiers.sandbox.values import BadBytes, dumps, loads
 
-CHILD = str(Path(__file__).with_name("child.py"))
+CHILD = str(Path(__file__).resolve().with_name("child.py"))
 PYTHON = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 FIRST_UID, UIDS = 61_184, 4_000
 """As root, a process takes a user id of this range that nobody has, by its process id."""
