@@ -84,14 +84,18 @@ def night_report(
             "incumbent": _reliability(pair.incumbent for pair in pairs),
             "candidate": _reliability(pair.candidate for pair in pairs),
         },
-        "canary": share
-        and {
-            "step": canary_step(share.counts, share.settings),
-            "explained": explain_step(share.counts, share.settings),
-            "counts": dataclasses.asdict(share.counts),
-            "settings": dataclasses.asdict(share.settings),
-        },
+        "canary": share and share_section(share),
         "earlier": points,
+    }
+
+
+def share_section(share: Share) -> dict[str, Any]:
+    """What the report says of the canary share."""
+    return {
+        "step": canary_step(share.counts, share.settings),
+        "explained": explain_step(share.counts, share.settings),
+        "counts": dataclasses.asdict(share.counts),
+        "settings": dataclasses.asdict(share.settings),
     }
 
 

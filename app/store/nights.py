@@ -126,10 +126,15 @@ class Nights:
         change = update(nights).where(ours, nights.c.status == RUNNING).values(heartbeat_at=None)
         await transact(self._engine, lambda c: c.execute(change))
 
+    async def keep_report(self, night_id: str, report: Mapping[str, Any]) -> None:
+        """Before anything follows from it: a night that goes on later need not find it again."""
+        change = update(nights).where(nights.c.id == night_id).values(report=dict(report))
+        await transact(self._engine, lambda c: c.execute(change))
+
     async def finish(
         self, night_id: str, *, status: str, report: Mapping[str, Any], now: float
     ) -> None:
-        """Write down how it ended. A night whose canary still serves gets its end later."""
+        """Write down how it ended; again, when its canary or its policy came to another end."""
         change = update(nights).where(nights.c.id == night_id)
         change = change.values(
             status=status, report=dict(report), finished_at=now, phase=None, owner=None

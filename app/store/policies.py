@@ -86,15 +86,18 @@ class PolicyTable:
         """Newest first."""
         return await transact(self._engine, lambda c: _list(c, engine))
 
-    async def activate(self, name: str, *, now: float) -> Policy:
+    async def activate(self, name: str, *, now: float, over_parent: bool = False) -> Policy:
         """Let a policy serve; the one that served is retired, and so is a canary that it was not.
 
-        Raises `NotFound` for an unknown one, `RequestError` for one that was refused.
+        `over_parent`: only while its parent, which it was compared with, serves. Raises `NotFound`
+        for an unknown one, `RequestError` for one that was refused or has another before it.
         """
 
         async def write(connection: AsyncConnection) -> Policy:
             await lock(connection)
             policy = await _may_serve(connection, name)
+            if over_parent and policy.status != "active":
+                _must_follow_parent(policy, await _list(connection, policy.engine))
             await _retire(connection, policy.engine, now, besides=name)
             if policy.status != "active":
                 await _become(connection, name, "active", now)
@@ -111,15 +114,11 @@ class PolicyTable:
         async def write(connection: AsyncConnection) -> Policy:
             await lock(connection)
             policy = await _may_serve(connection, name)
-            serving = {p.status: p for p in await _list(connection, policy.engine)}
-            active, canary = serving.get("active"), serving.get("canary")
+            known = await _list(connection, policy.engine)
+            canary = next((p for p in known if p.status == "canary"), None)
             if canary is not None and canary.name != name:
                 raise RequestError(f"'{canary.name}' is the canary of '{policy.engine}' already")
-            if (active.name if active else None) != policy.parent:
-                served = active.name if active else policy.base_model
-                raise RequestError(
-                    f"'{name}' was compared with '{policy.incumbent}', and '{served}' serves now"
-                )
+            _must_follow_parent(policy, known)
             if policy.status != "canary":
                 await _become(connection, name, "canary", now)
             return await _known(connection, name)
@@ -201,6 +200,15 @@ async def _may_serve(connection: AsyncConnection, name: str) -> Policy:
     if policy.status == "refused":
         raise RequestError(f"policy '{name}' was refused and cannot serve", param="policy")
     return policy
+
+
+def _must_follow_parent(policy: Policy, known: Sequence[Policy]) -> None:
+    active = next((p for p in known if p.status == "active"), None)
+    if (active.name if active else None) != policy.parent:
+        served = active.name if active else policy.base_model
+        raise RequestError(
+            f"'{policy.name}' was compared with '{policy.incumbent}', and '{served}' serves now"
+        )
 
 
 async def _list(connection: AsyncConnection, engine: str | None) -> tuple[Policy, ...]:

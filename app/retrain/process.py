@@ -1,0 +1,119 @@
+"""The trainer's process: started beside the gateway, in its way as little as possible, never
+outliving it.
+
+It has its own session, a low priority, and the memory limit of the job; it is killed with whoever
+waits for it. Killed at any moment it goes on when it is started again in the same folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import app
+from app.errors import ConfigError, VerivoteError
+from app.retrain.job import LOG, JobFolder
+
+NICE = 10
+LOOK_S = 0.5
+ENDS = (0, 4, 5)
+"""Exit codes of app/retrain/train.py with a result: finished, stopped, refused."""
+INVALID, MISSING = 2, 3
+
+OnSteps = Callable[[int], None]
+
+
+class TrainerFailed(VerivoteError):
+    """The trainer ended without a result."""
+
+    code = "trainer_failed"
+
+
+def find_python(named: str) -> str:
+    """The interpreter of the setting `retrain.python`, else this one. Raises `ConfigError`."""
+    if named:
+        found = shutil.which(os.path.expanduser(named))
+        if found is None:
+            raise ConfigError(f"retrain.python: there is no interpreter '{named}'")
+        return found
+    if importlib.util.find_spec("torch") is None:
+        raise ConfigError(
+            "retrain.python is not set and this interpreter cannot train: "
+            "pip install 'verivote[train]', or name an interpreter that has it"
+        )
+    return sys.executable
+
+
+async def train(folder: JobFolder, python: str, *, on_steps: OnSteps) -> Mapping[str, Any]:
+    """Run the trainer in its folder to the end; what it said. `on_steps` hears how far it is.
+
+    Raises `ConfigError` when it will not have the job, `TrainerFailed` when it ended otherwise.
+    """
+    folder.forget_result()
+    with (folder.path / LOG).open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            python,
+            "-m",
+            "app.retrain.child",
+            str(NICE),
+            str(os.getpid()),
+            python,
+            "-m",
+            "app.retrain.train",
+            str(folder.path),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=_environment(),
+            start_new_session=True,
+        )
+    try:
+        code = await _wait(process, folder, on_steps)
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+    result = folder.result()
+    if code in ENDS and result is not None:
+        return result
+    said = folder.last_words() or _ended(code)
+    if code in (INVALID, MISSING):
+        raise ConfigError(said)
+    raise TrainerFailed(f"the trainer failed: {said} ({folder.path / LOG})")
+
+
+async def _wait(process: asyncio.subprocess.Process, folder: JobFolder, on_steps: OnSteps) -> int:
+    told = 0
+    ended = asyncio.ensure_future(process.wait())
+    while True:
+        done, _ = await asyncio.wait((ended,), timeout=LOOK_S)
+        if (steps := len(await asyncio.to_thread(folder.steps))) != told:
+            told = steps
+            on_steps(steps)
+        if done:
+            return ended.result()
+
+
+def _environment() -> dict[str, str]:
+    """This process's, where any interpreter finds the same `app`. The trainer needs no secret."""
+    root = str(Path(app.__file__).parents[1])
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("VERIVOTE__") and not name.endswith(("_API_KEY", "_TOKEN"))
+    }
+    path = os.pathsep.join(part for part in (root, kept.get("PYTHONPATH", "")) if part)
+    return {**kept, "PYTHONPATH": path}
+
+
+def _ended(code: int) -> str:
+    return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
