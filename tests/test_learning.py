@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, insert
+from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.errors import StoreError
@@ -18,11 +18,19 @@ from app.settings import RoutingSettings
 from app.store import schema
 from app.store.database import open_engine
 from app.store.learned import LearnedStates
-from app.store.tables import groups, labels, learned
-from tests.labelled_groups import EVERY_S, POLICY, judged, planted_groups, put
+from app.store.tables import groups, learned
+from tests.labelled_groups import (
+    EVERY_S,
+    POLICY,
+    judged,
+    planted_groups,
+    put,
+    unchecked,
+    word_on,
+)
 from tests.postgres import Server, free_port
 from tests.store.conftest import Clock
-from tests.store.groups import START, make_plan, trace_id_at
+from tests.store.groups import START, make_plan
 
 DEADLINE_S = 60.0
 FEW = 40
@@ -68,18 +76,6 @@ def a_learning(engine: AsyncEngine, now: float = LATER, **settings: float) -> Le
 
 async def state_of(engine: AsyncEngine, kind="difficulty", route="default"):
     return (await LearnedStates(engine).latest(kind))[route]
-
-
-async def label(engine: AsyncEngine, trace_id: str, kind: str, at: float) -> None:
-    row = {
-        "id": trace_id_at(at).removeprefix("chatcmpl-"),
-        "trace_id": trace_id,
-        "kind": kind,
-        "created_at": at,
-        "author": "ann",
-    }
-    async with engine.begin() as connection:
-        await connection.execute(insert(labels), row)
 
 
 async def test_what_is_labelled_is_learned_and_kept_as_a_version(engine: AsyncEngine) -> None:
@@ -132,7 +128,7 @@ async def test_the_log_replayed_gives_the_state_to_the_last_bit(engine: AsyncEng
         await put(engine, *kept[start : start + 50])
         await as_it_came.turn()
         as_it_came = a_learning(engine)
-    await label(engine, kept[3].trace_id, "wrong", START + 5000)
+    await put(engine, words=[word_on(kept[3], "wrong", START + 5000)])
     await as_it_came.turn()
     lived = (await state_of(engine)).state
     trusted = (await state_of(engine, "confidence")).state
@@ -193,7 +189,7 @@ async def test_a_label_that_comes_days_later_is_learned_when_it_comes(sqlite: As
     await learning.turn()
     before = await state_of(sqlite)
 
-    await label(sqlite, kept[0].trace_id, "wrong", START + 86_400)
+    await put(sqlite, words=[word_on(kept[0], "wrong", START + 86_400)])
     await learning.turn()
 
     after = await state_of(sqlite)
@@ -202,14 +198,9 @@ async def test_a_label_that_comes_days_later_is_learned_when_it_comes(sqlite: As
 
 
 async def test_labels_of_people_become_a_calibration(sqlite: AsyncEngine) -> None:
-    bare = []
-    for group in planted_groups(120):
-        scored = tuple(replace(each, verdicts=()) for each in group.scored)
-        bare.append(replace(group, scored=scored))
-    await put(sqlite, *bare)
-    for number, group in enumerate(bare):
-        kind = "wrong" if number % 10 == 0 else "right"
-        await label(sqlite, group.trace_id, kind, START + 5000 + number)
+    bare = [unchecked(group) for group in planted_groups(120)]
+    words = [word_on(g, "wrong" if n % 10 == 0 else "right") for n, g in enumerate(bare)]
+    await put(sqlite, *bare, words=words)
     learning = a_learning(sqlite)
 
     await learning.turn()

@@ -24,7 +24,7 @@ from app.group import Plan, Task
 from app.learning import SETTLE_EXTRA_S
 from app.main import make_routes
 from app.refit import Refit, model_of, refit, use_version
-from app.routing.explain import Explanation, Part, explain_difficulty
+from app.routing.explain import Explanation, LearnedView, Part, explain_difficulty
 from app.routing.features import read_features
 from app.routing.model import DifficultyModel
 from app.routing.plan import make_plan, route_name_of
@@ -275,7 +275,8 @@ async def _versions(engine: AsyncEngine, route: str, settings: Settings) -> list
                 "labels": model.labels,
                 "standing": model.standing,
                 "auc": model.auc,
-                "cut": model.cut,
+                "one_sample": model.ladder.share,
+                "one_if_checked": model.ladder_decisive.share,
                 "trees": model.predictor.trees is not None,
                 "policy": model.policy,
             }
@@ -357,8 +358,14 @@ def _print_explained(plan: Plan, told: Explanation) -> None:
     _print_parts(f"by hand: {told.by_hand:.2f}, hard from {told.threshold:.2f}", by_hand)
     if told.learned is not None:
         learned = told.learned
-        _print_parts(f"learned: {learned.score:.3f}, easy below {learned.cut:.3f}", learned.parts)
+        _print_parts(_learned_heading(learned), learned.parts)
         _print_parts("words", learned.words)
+
+
+def _learned_heading(learned: LearnedView) -> str:
+    lower = f"harder than {learned.rank:.0%} of the newest tasks"
+    sent = f"below {learned.share:.0%} is easy" if learned.share else "none is sent to one sample"
+    return f"learned: {learned.score:.3f}, {lower}; {sent}"
 
 
 def _samples(plan: Plan) -> str:

@@ -43,7 +43,7 @@ class Difficulty:
     """How hard a task is, for whom to sample it once or vote on it."""
 
     score: float
-    """0..1."""
+    """0..1. A learned one is the share of the newest tasks that would gain less by a vote."""
     threshold: float
     """At or above it the task is hard."""
     reasons: tuple[Reason, ...]
@@ -73,7 +73,7 @@ def find_difficulty(
         return by_hand
     if model is None:
         return _told(by_hand, "cold")
-    standing: Standing = model.standing_for(policy)
+    standing: Standing = model.standing_for(features, policy)
     judged = model.judge(features)
     told = [Reason(feature="router_version", value=float(model.version), contribution=0.0)]
     if judged.expected_gain is not None:
@@ -86,8 +86,8 @@ def find_difficulty(
         return _told(by_hand, standing, *told)
     weightiest = sorted(judged.parts.items(), key=lambda part: -abs(part[1]))[:MOST_REASONS]
     learned = Difficulty(
-        score=round(judged.score, 4),
-        threshold=round(judged.cut, 4),
+        score=judged.rank,
+        threshold=judged.share,
         reasons=tuple(
             Reason(feature=name, value=_shown(features, name), contribution=round(part, 4))
             for name, part in weightiest

@@ -31,8 +31,6 @@ class Example:
     features: Features
     gain: float | None
     """0..1; None where the group does not tell."""
-    is_checked: bool
-    """A decisive verifier sees whether a sample is wrong, so one at first loses nothing."""
     passed: bool | None
     """Whether the first sample that could be checked was right; None where none could."""
     is_fair: bool
@@ -50,6 +48,7 @@ def example_of(
     task = group.task
     if plan.route == "off" or task.content not in ("full", "redacted"):
         return None
+    decisive = any(ref.decisive for ref in plan.verifiers)
     return Example(
         received_at=task.received_at,
         policy=plan.policy,
@@ -57,14 +56,13 @@ def example_of(
             task.prompt(),
             plan.contract,
             verifiers=len(plan.verifiers),
-            decisive=any(ref.decisive for ref in plan.verifiers),
+            decisive=decisive,
             system=task.system(),
             tenant=task.tenant,
         ),
         gain=gain_of(group, right=right, truth=truth),
-        is_checked=source == "verifier",
         passed=_first_passed(group) if source == "verifier" else right,
-        is_fair=plan.explored or source == "verifier" or router_of(plan) != DECIDES,
+        is_fair=plan.explored or decisive or router_of(plan) != DECIDES,
     )
 
 

@@ -37,8 +37,10 @@ class LearnedView:
     auc: float | None
     """How well it ordered the newest labelled tasks."""
     score: float
-    """0..1; below `cut` one sample is enough."""
-    cut: float
+    """Predicted gain, 0..1, not calibrated."""
+    rank: float
+    """Share of the newest tasks that scored lower; below `share` one sample is enough."""
+    share: float
     expected_gain: float | None
     """Accuracy that one sample would lose against the vote, in the mean of such tasks."""
     parts: tuple[Part, ...]
@@ -81,12 +83,13 @@ def _learned(prompt: str, features: Features, model: DifficultyModel, policy: st
     parts = [Part(name=n, contribution=round(c, 4)) for n, c in judged.parts.items()]
     return LearnedView(
         version=model.version,
-        standing=model.standing_for(policy),
+        standing=model.standing_for(features, policy),
         policy=model.policy,
         labels=model.labels,
         auc=None if model.auc is None else round(model.auc, 4),
         score=round(judged.score, 4),
-        cut=round(judged.cut, 4),
+        rank=round(judged.rank, 4),
+        share=judged.share,
         expected_gain=None if judged.expected_gain is None else round(judged.expected_gain, 4),
         parts=_weightiest(parts, len(parts)),
         words=_weightiest(words, MOST_WORDS),

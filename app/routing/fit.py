@@ -91,7 +91,8 @@ class RowsOfRoute:
             others = _fit_trees(rows[:start] + rows[end:], gains[:start] + gains[end:])
             for row, point in zip(rows[start:end], points[start:end], strict=True):
                 score = clipped(others.predict(row))
-                scored.append(replace(point, score=score, rank=rank_of(score, scored)))
+                rank = rank_of(score, scored, is_decisive=point.is_decisive)
+                scored.append(replace(point, score=score, rank=rank))
         self.model.trees = trees
         self.model.points.clear()
         self.model.points.extend(scored)

@@ -19,7 +19,7 @@ from app.routing.calibrated import Breakpoints, calibrate_gain
 from app.routing.drift import PageHinkley
 from app.routing.examples import Example
 from app.routing.features import Features
-from app.routing.gate import JUDGED_ON, Point, auc, cut, fair, may_decide, rank_of
+from app.routing.gate import JUDGED_ON, Ladder, Point, auc, fair, ladder, may_decide, rank_of
 from app.routing.online import Inputs, OnlineModel, inputs_of, logistic
 from app.routing.trees import Trees
 from verifiers.base import AnswerKind
@@ -27,7 +27,7 @@ from verifiers.base import AnswerKind
 FORM = 1
 """Of the stored state; a state of another form is not read."""
 POINTS = 2_000
-"""The newest points that are kept: for the gate, the cut and the calibration."""
+"""The newest points that are kept: for the gate, the ladders and the calibration."""
 JUDGE_EVERY = 10
 """Points between two looks at whether the score may decide."""
 IN_A_ROW = 20
@@ -95,8 +95,11 @@ class Judgement:
     """What the learned model says of one task."""
 
     score: float
-    cut: float
-    """At or above it the task is hard."""
+    """The predicted gain, as the models say it."""
+    rank: float
+    """Share of the newest tasks of its kind that scored lower."""
+    share: float
+    """At or above this rank a task is hard; 0: none is sent to one sample."""
     expected_gain: float | None
     """The score, calibrated: what one sample would lose. None where nothing is known yet."""
     parts: Mapping[str, float]
@@ -115,23 +118,33 @@ class DifficultyModel:
     auc: float | None
     """On the newest fair points."""
     predictor: Predictor
-    cut: float
+    ladder: Ladder
+    """Of tasks without a decisive verifier."""
+    ladder_decisive: Ladder
+    """Of tasks that a decisive verifier looks at."""
     breakpoints: Breakpoints
     pass_rate: float | None
 
     def judge(self, features: Features) -> Judgement:
         inputs = inputs_of(features, self.pass_rate)
-        score = self.predictor.score(inputs)
+        score, ladder = self.predictor.score(inputs), self.ladder_for(features)
         return Judgement(
             score=score,
-            cut=self.cut,
+            rank=ladder.rank(score),
+            share=ladder.share,
             expected_gain=self.breakpoints.at(score),
             parts=self.predictor.parts(inputs),
         )
 
-    def standing_for(self, policy: str) -> Standing:
+    def ladder_for(self, features: Features) -> Ladder:
+        return self.ladder_decisive if features.decisive else self.ladder
+
+    def standing_for(self, features: Features, policy: str) -> Standing:
         """How the score stands for a task that this policy answers."""
-        return self.standing if policy == self.policy else "promotion"
+        if policy != self.policy:
+            return "promotion"
+        watches = self.standing == "learned" and not self.ladder_for(features).share
+        return "shadow" if watches else self.standing
 
 
 class RouteModel:
@@ -175,9 +188,9 @@ class RouteModel:
             inputs = inputs_of(example.features, self.pass_rate)
             if is_own:
                 score = self.predictor.score(inputs)
-                loss = 0.0 if example.is_checked else example.gain
-                rank = rank_of(score, self.points)
-                point = Point(score, example.gain, loss, example.is_fair, rank)
+                decisive = example.features.decisive
+                rank = rank_of(score, self.points, is_decisive=decisive)
+                point = Point(score, example.gain, decisive, example.is_fair, rank)
                 learnt = Learnt(inputs, self.online.logit(inputs), point)
                 self.points.append(point)
             self.online.learn(inputs, example.gain)
@@ -233,7 +246,7 @@ class RouteModel:
             "form": FORM,
             "online": self.online.to_state(),
             "trees": None if self.trees is None else self.trees.to_state(),
-            "points": [[p.score, p.gain, p.loss, p.is_fair, p.rank] for p in self.points],
+            "points": [[p.score, p.gain, p.is_decisive, p.is_fair, p.rank] for p in self.points],
             "labels": self.labels,
             "policy": self.policy,
             "decides": self.decides,
@@ -254,9 +267,9 @@ class RouteModel:
         model = cls()
         model.online = OnlineModel.from_state(state["online"])
         model.trees = None if state["trees"] is None else Trees.from_state(state["trees"])
-        for score, gain, loss, is_fair, rank in state["points"]:
-            point = Point(float(score), float(gain), float(loss), bool(is_fair), float(rank))
-            model.points.append(point)
+        for score, gain, is_decisive, is_fair, rank in state["points"]:
+            kind = bool(is_decisive), bool(is_fair)
+            model.points.append(Point(float(score), float(gain), *kind, float(rank)))
         model.labels = state["labels"]
         model.policy = state["policy"]
         model.decides = state["decides"]
@@ -273,9 +286,10 @@ class RouteModel:
     def to_model(self, route: str, version: int, *, max_loss: float) -> DifficultyModel:
         """What plans ask. `max_loss`: accuracy that tasks sent to one sample may lose by it."""
         points = tuple(self.points)
-        cut_at = cut(points, max_loss)
+        of_kinds = [ladder(points, max_loss, is_decisive=each) for each in (False, True)]
         # A score that may decide and would send nothing to one sample goes on watching.
-        standing: Standing = "shadow" if self.decides and not cut_at else self.standing
+        sends = any(each.share for each in of_kinds)
+        standing: Standing = "shadow" if self.decides and not sends else self.standing
         return DifficultyModel(
             route=route,
             version=version,
@@ -284,7 +298,8 @@ class RouteModel:
             labels=self.labels,
             auc=auc(fair(points)[-JUDGED_ON:]),
             predictor=self.predictor,
-            cut=cut_at,
+            ladder=of_kinds[0],
+            ladder_decisive=of_kinds[1],
             breakpoints=calibrate_gain((p.score, p.gain) for p in points),
             pass_rate=self.pass_rate,
         )

@@ -23,7 +23,7 @@ PLACES = 2**GRAM_BITS
 RATE = 0.1
 EASY_ENOUGH = 0.01
 """Less gain than this is learned as this: the scores of easy tasks would else sink for ever, and
-leave behind every cut that was taken from the past."""
+leave those of the newest behind."""
 _FLOOR = 1e-8
 
 
@@ -32,7 +32,8 @@ class Inputs:
     """What the models see of a task."""
 
     named: Mapping[str, float]
-    """Counts and switches by name, each about 0..1, in a fixed order."""
+    """Counts and switches by name, about 0 for a usual prompt and about 1 away from it for an
+    unusual one, in a fixed order."""
     places: tuple[int, ...]
     """Hashed runs of words; together they weigh as much as one count."""
     asker: tuple[int, ...]
@@ -44,17 +45,17 @@ def inputs_of(features: Features, pass_rate: float | None) -> Inputs:
     f = features
     named = {
         "bias": 1.0,
-        "chars": math.log1p(f.chars) / 8,
-        "tokens": math.log1p(f.tokens) / 8,
-        "words": math.log1p(f.words) / 8,
-        "numbers": min(f.numbers, 12) / 12,
-        "operators": min(f.operators, 8) / 8,
-        "latex": math.log1p(min(f.latex, 40)) / 4,
-        "questions": min(f.questions, 4) / 4,
-        "clauses": min(f.clauses, 16) / 16,
-        "reasoning_words": min(f.reasoning_words, 4) / 4,
+        "chars": (math.log1p(f.chars) - 5) / 1.5,
+        "tokens": (math.log1p(f.tokens) - 4) / 1.5,
+        "words": (math.log1p(f.words) - 3.5) / 1.5,
+        "numbers": (min(f.numbers, 12) - 3) / 3,
+        "operators": min(f.operators, 8) / 3,
+        "latex": math.log1p(min(f.latex, 40)) / 2,
+        "questions": min(f.questions, 4) - 1.0,
+        "clauses": (min(f.clauses, 16) - 4) / 4,
+        "reasoning_words": min(f.reasoning_words, 4) / 2,
         "code": float(f.code),
-        "verifiers": min(f.verifiers, 4) / 4,
+        "verifiers": min(f.verifiers, 4) / 2,
         "decisive_verifier": float(f.decisive),
         "fail_rate": 0.0 if pass_rate is None else 1 - pass_rate,
         f"answer_kind={f.answer_kind}": 1.0,

@@ -8,7 +8,17 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
-from app.group import Effort, Group, Plan, Reason, Route, RuleName, Task, VerifierRef
+from app.group import (
+    Effort,
+    Group,
+    Plan,
+    Reason,
+    Route,
+    RuleName,
+    Task,
+    VerifierRef,
+    VoteWeights,
+)
 from app.routing.difficulty import difficulty_by_hand, find_difficulty
 from app.routing.features import read_features
 from app.routing.model import DifficultyModel
@@ -27,6 +37,7 @@ COMPUTABLE: frozenset[AnswerKind] = frozenset(
 EXPLORED_SHARE = 0.05
 """Of the tasks on which a learned score decides, so many are drawn deep whatever it says."""
 EXPLORED_SAMPLES = 8
+WEIGHED_RULES: tuple[RuleName, ...] = ("margin", "two_kinds")
 UNSETTLED = ("cap", "ahead", "samples", "deadline", "engine")
 """Stop reasons after which the vote has not settled anything."""
 
@@ -130,6 +141,15 @@ def _shows_anything(task: Task, route: MatchedRoute | None) -> bool:
     """Whether a sample may be shown before it was decided on: not where the decision can still
     take it back."""
     return task.options.on_unverified == "return" and (route is None or route.max_error is None)
+
+
+def with_weights(plan: Plan, weights: VoteWeights | None) -> Plan:
+    """The plan with what votes weigh on its route under its policy, where its rule asks for a lead
+    in votes."""
+    if weights is None or plan.route != "hard" or plan.rule not in WEIGHED_RULES:
+        return plan
+    why = Reason(feature="votes_weighed_by", value=weights.scorer, contribution=0.0)
+    return replace(plan, weights=weights, reasons=(*plan.reasons, why))
 
 
 def route_name_of(route: MatchedRoute | None) -> str:

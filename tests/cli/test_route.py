@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,11 +16,13 @@ import pytest
 from app.cli import main
 from app.group import Group
 from app.learning import Learning
+from app.routing.features import read_grams
 from app.routing.gate import MIN_LABELS
 from app.settings import RoutingSettings
 from app.store import schema
 from app.store.database import open_engine
-from tests.labelled_groups import EVERY_S, planted_groups, put
+from tests.labelled_groups import EVERY_S, planted_groups, put, unchecked, word_on
+from tests.routing.planted import easy_prompt
 from tests.store.conftest import Clock
 from tests.store.groups import START
 
@@ -38,7 +41,8 @@ def learned_from(data: Path, *lessons: Sequence[Group]) -> str:
         engine = open_engine(url)
         learning = Learning(engine, RoutingSettings(), deadline_ms=1000, clock=Clock(START + 10**6))
         for lesson in lessons:
-            await put(engine, *lesson)
+            judged = [group for group in lesson if not group.plan.verifiers]
+            await put(engine, *lesson, words=[word_on(group, "right") for group in judged])
             await learning.turn()
         await engine.dispose()
 
@@ -53,7 +57,7 @@ def decided(tmp_path_factory: pytest.TempPathFactory) -> str:
     (data / "verivote.toml").write_text(
         '[engines.main]\nbase_url = "http://x/v1"\nmodel = "smol"\n'
     )
-    return learned_from(data, list(planted_groups(ENOUGH)))
+    return learned_from(data, [unchecked(group) for group in planted_groups(ENOUGH)])
 
 
 @dataclass(frozen=True)
@@ -112,17 +116,21 @@ def test_explain_needs_neither_a_gateway_nor_a_database(route: Command, tmp_path
 
 
 def test_explain_shows_the_plan_both_scores_and_the_words(told: Told, decided: str) -> None:
-    easy, hard = explained(told, decided, EASY), explained(told, decided, HARD)
+    draw = random.Random(1)
+    easy = [explained(told, decided, easy_prompt(draw)) for _ in range(10)]
+    hard = explained(told, decided, HARD)
 
-    assert (easy["plan"]["route"], easy["plan"]["first_round"]) == ("easy", 1)
-    assert (hard["plan"]["route"], hard["plan"]["first_round"]) == ("hard", 3)
-    assert easy["learned"]["score"] < easy["learned"]["cut"] <= hard["learned"]["score"]
-    assert hard["learned"]["expected_gain"] > easy["learned"]["expected_gain"]
-    assert (easy["learned"]["standing"], easy["learned"]["labels"]) == ("learned", ENOUGH)
-    assert {"circle", "arrange", "in how", "neighbours"} & {
-        w["name"] for w in hard["learned"]["words"]
-    }
-    assert easy["by_hand"] >= easy["threshold"]
+    assert {e["plan"]["route"] for e in easy} == {"easy", "hard"}
+    for each in (*easy, hard):
+        is_easy = each["learned"]["rank"] < each["learned"]["share"]
+        assert each["plan"]["first_round"] == (1 if is_easy else 3)
+        assert (each["plan"]["route"] == "easy") == is_easy
+    assert hard["plan"]["route"] == "hard"
+    assert hard["learned"]["expected_gain"] > max(e["learned"]["expected_gain"] for e in easy)
+    assert (hard["learned"]["standing"], hard["learned"]["labels"]) == ("learned", ENOUGH)
+    words = {word["name"] for word in hard["learned"]["words"]}
+    assert words
+    assert words <= {text for text, _ in read_grams(HARD)}
 
 
 def test_the_parts_add_up_to_the_score(told: Told, decided: str) -> None:

@@ -42,7 +42,6 @@ def an_example(prompt: str, gain: float | None = 0.0, **changes: Any) -> Example
         "policy": "smol",
         "features": features_of(prompt),
         "gain": gain,
-        "is_checked": False,
         "passed": None,
         "is_fair": True,
     }

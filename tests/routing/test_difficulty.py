@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -24,6 +25,13 @@ HARD = hard_prompt(random.Random(3))
 @pytest.fixture(scope="module")
 def learned():
     return asked(taught(planted(ENOUGH)))
+
+
+@pytest.fixture(scope="module")
+def learned_checked():
+    """What was learned where a decisive verifier looked."""
+    lesson = planted(ENOUGH)
+    return asked(taught(replace(e, features=replace(e.features, decisive=True)) for e in lesson))
 
 
 @pytest.fixture(scope="module")
@@ -107,9 +115,11 @@ def test_after_a_promotion_the_score_by_hand_decides(learned):
         {"route": MatchedRoute(name="default", fallback="big")},
     ],
 )
-def test_who_is_promised_more_than_one_sample_can_give_keeps_the_vote(learned, promised):
+def test_who_is_promised_more_than_one_sample_can_give_keeps_the_vote(
+    learned, learned_checked, promised
+):
     plan = plan_for(EASY, learned, **promised)
-    proven = plan_for(EASY, learned, a_ref(), **promised)
+    proven = plan_for(EASY, learned_checked, a_ref(), **promised)
 
     assert (plan.route, router_of(plan)) == ("hard", "shadow")
     assert reasons(plan)["vote_kept"]

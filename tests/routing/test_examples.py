@@ -110,7 +110,6 @@ def test_the_first_sample_that_was_checked_tells_the_pass_rate():
         ("shadow", False, "label", True),
         (DECIDES, False, "label", False),
         (DECIDES, True, "label", True),
-        (DECIDES, False, "verifier", True),
     ],
 )
 def test_a_group_is_fair_unless_the_score_decided_how_it_was_drawn(
@@ -121,6 +120,8 @@ def test_a_group_is_fair_unless_the_score_decided_how_it_was_drawn(
 
     assert router_of(group.plan) == standing
     assert example_of(group, right=True, truth="42", source=source).is_fair is is_fair
+    checked = replace(group, plan=replace(group.plan, verifiers=(a_ref(),)))
+    assert example_of(checked, right=True, truth="42", source=source).is_fair
 
 
 def test_without_text_or_without_a_choice_there_is_nothing_to_learn():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from app.routing.model import IN_A_ROW, RouteModel
 from tests.routing.planted import START, an_example, easy_prompt, features_of, hard_prompt, planted
 
 ENOUGH = MIN_LABELS + 100
+NUMBERS = features_of("How many?")
 
 
 def taught(*lessons, model: RouteModel | None = None) -> RouteModel:
@@ -41,8 +43,8 @@ def test_once_it_decides_easy_tasks_fall_below_the_cut_and_hard_ones_do_not():
     easy = [model.judge(features_of(easy_prompt(draw))) for _ in range(100)]
     hard = [model.judge(features_of(hard_prompt(draw))) for _ in range(100)]
 
-    assert sum(j.score < j.cut for j in easy) > 50
-    assert not any(j.score < j.cut for j in hard)
+    assert sum(j.rank < j.share for j in easy) > 50
+    assert not any(j.rank < j.share for j in hard)
     assert max(j.expected_gain for j in easy) < 0.1 < min(j.expected_gain for j in hard)
 
 
@@ -57,7 +59,7 @@ def test_a_task_that_is_always_won_or_lost_has_nothing_to_gain():
 
     judged = model.judge(features_of(hard_prompt(draw)))
     assert model.standing == "learned"
-    assert judged.score < judged.cut
+    assert judged.rank < judged.share
 
 
 def test_words_that_say_nothing_keep_it_watching():
@@ -80,6 +82,21 @@ def test_it_does_not_decide_where_even_the_easiest_would_lose_too_much():
     assert asked(model).standing == "shadow"
     assert asked(model, max_loss=0.5).standing == "learned"
     assert asked(taught(planted(ENOUGH)), max_loss=0.0).standing == "shadow"
+
+
+def test_what_was_learned_where_a_verifier_looks_is_not_used_where_none_does():
+    draw = random.Random(8)
+    lesson = []
+    for example in planted(ENOUGH):
+        lesson.append(replace(example, features=replace(example.features, decisive=True)))
+    model = asked(taught(lesson))
+    bare = features_of(easy_prompt(draw))
+    checked = features_of(easy_prompt(draw), decisive=True)
+
+    assert model.standing == "learned"
+    assert model.standing_for(checked, "smol") == "learned"
+    assert model.standing_for(bare, "smol") == "shadow"
+    assert model.judge(bare).share == 0
 
 
 def test_the_same_log_gives_the_same_state_to_the_last_bit():
@@ -105,15 +122,15 @@ def test_a_drift_of_the_pass_rate_makes_it_watch_until_two_hundred_new_labels():
 
 def test_another_policy_makes_it_watch_and_one_stray_answer_does_not():
     model = taught(planted(ENOUGH), planted(IN_A_ROW - 1, seed=1, policy="new"))
-    assert asked(model).standing_for("smol") == "learned"
-    assert asked(model).standing_for("new") == "promotion"
+    assert asked(model).standing_for(NUMBERS, "smol") == "learned"
+    assert asked(model).standing_for(NUMBERS, "new") == "promotion"
 
     taught(planted(1, seed=2), planted(IN_A_ROW, seed=3, policy="new"), model=model)
     assert (model.policy, model.standing) == ("new", "promotion")
-    assert asked(model).standing_for("smol") == "promotion"
+    assert asked(model).standing_for(NUMBERS, "smol") == "promotion"
 
     taught(planted(JUDGED_ON, seed=4, policy="new"), model=model)
-    assert asked(model).standing_for("new") == "learned"
+    assert asked(model).standing_for(NUMBERS, "new") == "learned"
 
 
 def test_two_policies_that_take_turns_do_not_make_it_start_over():
