@@ -16,10 +16,10 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.engines.base import Engine
 from app.errors import EngineError, StoreError
 from app.store.policies import Policy, PolicyStatus, PolicyTable
 
@@ -34,21 +34,6 @@ UNLOAD_AFTER_S = 300.0
 """Requests that were sent to a policy have ended by so long after it was taken back."""
 
 log = logging.getLogger("verivote.policies")
-
-
-@runtime_checkable
-class Adapters(Protocol):
-    """What an engine does that can serve policies. Every method may raise `EngineError`."""
-
-    async def load_policy(self, name: str, path: str) -> None:
-        """On every replica; what is loaded already stays."""
-        ...
-
-    async def unload_policy(self, name: str) -> None: ...
-
-    async def policies(self) -> tuple[str, ...]:
-        """Names that every replica serves."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +53,7 @@ class PolicyBook:
     def __init__(
         self,
         database: AsyncEngine,
-        engines: Mapping[str, Any],
+        engines: Mapping[str, Engine],
         *,
         share: float,
         clock: Callable[[], float],
@@ -161,11 +146,9 @@ class PolicyBook:
 
     async def _loaded(self, engine: str) -> set[str]:
         """What the engine serves; what it served last while it does not say."""
-        adapters = self._engines[engine]
-        if isinstance(adapters, Adapters):
-            with contextlib.suppress(EngineError, TimeoutError):
-                async with asyncio.timeout(LIST_S):
-                    self._loaded_in[engine] = set(await adapters.policies())
+        with contextlib.suppress(EngineError, TimeoutError):
+            async with asyncio.timeout(LIST_S):
+                self._loaded_in[engine] = set(await self._engines[engine].policies())
         return self._loaded_in.setdefault(engine, set())
 
     async def _is_ready(self, policy: Policy, loaded: set[str]) -> bool:
@@ -182,13 +165,10 @@ class PolicyBook:
 
     async def _load(self, policy: Policy) -> str:
         """Why it could not be loaded; nothing when it was."""
-        adapters = self._engines[policy.engine]
-        if not isinstance(adapters, Adapters):
-            return f"engine '{policy.engine}' cannot load adapters"
         if policy.path is None or not await asyncio.to_thread(Path(policy.path).is_dir):
             return f"its files are not in {policy.path}"
         try:
-            await adapters.load_policy(policy.name, policy.path)
+            await self._engines[policy.engine].load_policy(policy.name, Path(policy.path))
         except EngineError as failed:
             return failed.message
         return ""

@@ -39,9 +39,8 @@ def a_policy(number: int, folder: Path, **changes: Any) -> Policy:
 
 
 def book_of(here: World, share: float = 0.25) -> PolicyBook:
-    return PolicyBook(
-        here.database, {"main": here.adapters}, share=share, clock=lambda: here.now[0]
-    )
+    engines: Any = {"main": here.adapters}
+    return PolicyBook(here.database, engines, share=share, clock=lambda: here.now[0])
 
 
 async def test_before_any_promotion_the_base_model_serves(here: World) -> None:
@@ -176,20 +175,11 @@ async def test_what_was_taken_back_is_unloaded_when_nobody_can_wait_for_it(here:
 
 
 async def test_a_candidate_that_a_night_has_loaded_stays(here: World) -> None:
-    here.adapters.loaded["policy-3"] = "…"
-    here.adapters.loaded["somebody-elses"] = "…"
+    here.adapters.loaded |= {"policy-3": Path("…"), "somebody-elses": Path("…")}
     here.now[0] += 10 * UNLOAD_AFTER_S
     await book_of(here).turn()
 
     assert here.adapters.loaded.keys() == {"policy-3", "somebody-elses"}
-
-
-async def test_an_engine_without_adapters_serves_its_own_model(here: World) -> None:
-    await here.policies.activate("policy-1", now=NOON)
-    book = PolicyBook(here.database, {"main": object()}, share=0.1, clock=lambda: NOON)
-    await book.turn()
-
-    assert (book.serving("main", "t"), book.is_degraded("main")) == (None, True)
 
 
 async def test_a_database_that_is_away_leaves_what_served(here: World, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ EARLIER = 30
 
 log = logging.getLogger("verivote.night")
 
-Load = Callable[[str, str], Awaitable[None]]
+Load = Callable[[str, Path], Awaitable[None]]
 """Load a policy (name, folder) on every replica. Raises `EngineError`."""
 Evaluate = Callable[[str], Awaitable[tuple[Outcome, ...]]]
 """How a model of this name answers the held-out prompts, each time the same with the same seeds."""
@@ -283,7 +283,7 @@ class _Run:
     ) -> tuple[NightStatus, str]:
         parts = self.parts
         with self._in("load"):
-            await parts.load(policy.name, str(policy.path))
+            await parts.load(policy.name, Path(str(policy.path)))
         with self._in("evaluate"):
             incumbent = await parts.evaluate(policy.incumbent)
             parts.tell(f"{policy.incumbent} answered {len(incumbent)} held-out prompts")

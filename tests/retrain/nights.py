@@ -51,12 +51,12 @@ sys.exit({code})
 class Adapters:
     """An engine that serves adapters, as far as policies go."""
 
-    loaded: dict[str, str] = field(default_factory=dict)
+    loaded: dict[str, Path] = field(default_factory=dict)
     refuses: set[str] = field(default_factory=set)
     calls: list[str] = field(default_factory=list)
     is_up: bool = True
 
-    async def load_policy(self, name: str, path: str) -> None:
+    async def load_policy(self, name: str, path: Path) -> None:
         self._must_be_up()
         self.calls.append(f"load {name}")
         if name in self.refuses:
