@@ -12,7 +12,7 @@ the two that is closed. At random it is .5.
 
 Log: each recorded set read as a route's log by the product's own code, every question labelled.
 
-Latency: features and decision of one prompt, in this process.
+Latency: features and decision of one prompt, in CPU time of this thread.
 
 Traffic: planted tasks (bench/router_traffic.py) answered twice, with and without learning.
 
@@ -35,6 +35,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)  # not bench/, where `verifiers` is the folder of other measurements
 
@@ -43,8 +45,8 @@ from app.routing.drift import PageHinkley  # noqa: E402
 from app.routing.examples import Example  # noqa: E402
 from app.routing.features import Features, read_features  # noqa: E402
 from app.routing.fit import RowsOfRoute, _fit_trees  # noqa: E402
-from app.routing.gate import Point, auc  # noqa: E402
-from app.routing.model import DifficultyModel, row_of  # noqa: E402
+from app.routing.gate import EASIEST, LOSS_ON  # noqa: E402
+from app.routing.model import DifficultyModel, RouteModel, row_of  # noqa: E402
 from app.routing.online import Inputs, OnlineModel, inputs_of  # noqa: E402
 from bench.router_traffic import Gateway, Lived, planted  # noqa: E402
 from verifiers.base import AnswerContract, AnswerKind  # noqa: E402
@@ -107,18 +109,47 @@ def read_questions(folder: Path, dataset: str, model: str) -> list[Question]:
     return found
 
 
-def bootstrap(pairs: Sequence[Any], measure: Callable[[Sequence[Any]], float | None]) -> Measured:
-    """95 % percentile interval over questions."""
-    draw, values = random.Random(0), []
-    for _ in range(RESAMPLES):
-        value = measure(draw.choices(pairs, k=len(pairs)))
-        if value is not None:
-            values.append(value)
-    values.sort()
-    whole = measure(pairs)
-    assert whole is not None
-    last = len(values) - 1
-    return Measured(whole, values[int(0.025 * last)], values[int(0.975 * last)])
+def bootstrap(count: int, measure: Callable[[np.ndarray], float]) -> Measured:
+    """95 % percentile interval; `measure` takes how often each question was drawn."""
+    draw = np.random.default_rng(0)
+    values = sorted(
+        measure(np.bincount(draw.integers(0, count, count), minlength=count).astype(float))
+        for _ in range(RESAMPLES)
+    )
+    whole = measure(np.ones(count))
+    return Measured(whole, values[int(0.025 * RESAMPLES)], values[int(0.975 * RESAMPLES) - 1])
+
+
+def measure_auc(scores: Sequence[float], targets: Sequence[float]) -> Measured:
+    """P(a question that is a target scores above one that is not), ties half."""
+    _, place = np.unique(np.array(scores), return_inverse=True)
+    is_target = np.array(targets) > 0
+
+    def auc(drawn: np.ndarray) -> float:
+        up = np.bincount(place, weights=drawn * is_target)
+        down = np.bincount(place, weights=drawn * ~is_target)
+        below = np.cumsum(down) - down / 2
+        return float(up @ below / (up.sum() * down.sum()))
+
+    return bootstrap(len(is_target), auc)
+
+
+def measure_apgr(scores: Sequence[float], weak: Sequence[bool], strong: Sequence[bool]) -> Measured:
+    order = np.argsort(-np.array(scores), kind="stable")
+    change = (np.array(strong).astype(float) - np.array(weak))[order]
+
+    def apgr(drawn: np.ndarray) -> float:
+        times = drawn[order]
+        closed = np.cumsum(times * change)
+        middle = closed - times * change / 2
+        return float((middle @ times) / times.sum() / closed[-1])
+
+    return bootstrap(len(change), apgr)
+
+
+def measure_ratio(over: Sequence[float], under: Sequence[float]) -> Measured:
+    top, bottom = np.array(over, dtype=float), np.array(under, dtype=float)
+    return bootstrap(len(top), lambda drawn: float((drawn @ top) / (drawn @ bottom)))
 
 
 def out_of_fold(
@@ -156,10 +187,6 @@ def mean_over_orders(inputs: Sequence[Inputs], targets: Sequence[float]) -> list
     return totals
 
 
-def auc_of(pairs: Sequence[tuple[float, float]]) -> float | None:
-    return auc([Point(score, gain, False, True) for score, gain in pairs])
-
-
 def inputs_for(text: str, kind: AnswerKind) -> Inputs:
     return inputs_of(features_for(text, kind), None)
 
@@ -180,9 +207,9 @@ def measure_text(folder: Path) -> Iterator[dict[str, Any]]:
             online, trees = mean_over_orders(inputs, targets)
             length = [float(len(question.text)) for question in questions]
             for who, scores in (("length", length), ("online", online), ("trees", trees)):
-                pairs = list(zip(scores, targets, strict=True))
-                row[f"{name}_{who}"] = bootstrap(pairs, auc_of)
-        row["hard_probe"] = bootstrap(probe_pairs(questions), auc_of)
+                row[f"{name}_{who}"] = measure_auc(scores, targets)
+        probed = probe_pairs(questions)
+        row["hard_probe"] = measure_auc([d for d, _ in probed], [hard for _, hard in probed])
         yield row
 
 
@@ -196,21 +223,6 @@ def probe_pairs(questions: Sequence[Question]) -> list[tuple[float, float]]:
         others = [question.right[place] for place in range(size) if place not in picked]
         pairs.append((float(3 - max(said.values())), float(sum(others) < len(others) / 2)))
     return pairs
-
-
-def apgr(pairs: Sequence[tuple[float, bool, bool]]) -> float | None:
-    """`pairs`: score, weak right, strong right."""
-    n = len(pairs)
-    weak = sum(w for _, w, _ in pairs)
-    gap = sum(s for _, _, s in pairs) - weak
-    if gap <= 0:
-        return None
-    closed, area = 0.0, 0.0
-    for _, weak_right, strong_right in sorted(pairs, key=lambda pair: -pair[0]):
-        before = closed
-        closed += (strong_right - weak_right) / gap
-        area += (before + closed) / 2 / n
-    return area
 
 
 def measure_routellm(folder: Path) -> Iterator[dict[str, Any]]:
@@ -227,11 +239,8 @@ def measure_routellm(folder: Path) -> Iterator[dict[str, Any]]:
         length = [float(len(row["question"])) for row in found]
         result: dict[str, Any] = {"set": dataset, "n": len(found)}
         for who, scores in (("length", length), ("online", online), ("trees", trees)):
-            pairs = [
-                (score, bool(row["weak_ok"]), bool(row["strong_ok"]))
-                for score, row in zip(scores, found, strict=True)
-            ]
-            result[f"apgr_{who}"] = bootstrap(pairs, apgr)
+            weak, strong = ([bool(row[f"{w}_ok"]) for row in found] for w in ("weak", "strong"))
+            result[f"apgr_{who}"] = measure_apgr(scores, weak, strong)
         yield result
 
 
@@ -250,11 +259,17 @@ def measure_log(folder: Path) -> Iterator[dict[str, Any]]:
             "labels": before.labels,
             "auc": before.auc,
             "standing": before.standing,
+            "easiest_third_lost": lost_by_easiest(route.model),
             "trees": fitted.kept,
             "auc_online": fitted.auc_online,
             "auc_trees": fitted.auc_trees,
             "standing_after_fit": after.standing,
         }
+
+
+def lost_by_easiest(model: RouteModel) -> float:
+    """Mean loss of the newest points that one sample each would have been drawn for."""
+    return statistics.fmean(p.loss for p in [*model.points][-LOSS_ON:] if p.rank < EASIEST)
 
 
 def an_example(question: Question, kind: AnswerKind, number: int) -> Example:
@@ -299,10 +314,10 @@ def measure_latency(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def decision_ms(prompt: str, model: DifficultyModel | None) -> float:
-    begun = time.perf_counter()
+    begun = time.thread_time()
     features = features_for(prompt, "number")
     find_difficulty(features, model, "recorded")
-    return (time.perf_counter() - begun) * 1000
+    return (time.thread_time() - begun) * 1000
 
 
 def measure_traffic(_: Path) -> Iterator[dict[str, Any]]:
@@ -329,19 +344,11 @@ def measure_traffic(_: Path) -> Iterator[dict[str, Any]]:
             "explored": statistics.fmean(a.explored for a, _ in pairs),
             "samples_without": statistics.fmean(b for _, b in spent),
             "samples_with": statistics.fmean(a for a, _ in spent),
-            "saved": bootstrap(spent, saved_share),
+            "spent_with_over_without": measure_ratio(*zip(*spent, strict=True)),
             "accuracy_without": statistics.fmean(b for _, b in right),
             "accuracy_with": statistics.fmean(a for a, _ in right),
-            "accuracy_change": bootstrap(right, mean_change),
+            "accuracy_change": measure_ratio([a - b for a, b in right], [1] * len(right)),
         }
-
-
-def saved_share(spent: Sequence[tuple[int, int]]) -> float:
-    return 1 - sum(a for a, _ in spent) / sum(b for _, b in spent)
-
-
-def mean_change(right: Sequence[tuple[bool, bool]]) -> float:
-    return statistics.fmean(a - b for a, b in right)
 
 
 def measure_drift(_: Path) -> Iterator[dict[str, Any]]:

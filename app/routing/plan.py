@@ -107,7 +107,10 @@ def make_plan(
     votes = MARGIN - 1 if rule == "two_kinds" else MARGIN  # a text and a program may be enough
     first_round = votes if path == "hard" else 1
     if explored:
-        rule, first_round, cap = "fixed", EXPLORED_SAMPLES, EXPLORED_SAMPLES
+        first_round = EXPLORED_SAMPLES
+        if not difficulty.is_hard:
+            # All of them are drawn, whatever they say; what looks hard is voted on to its end.
+            rule, cap = "fixed", EXPLORED_SAMPLES
     fallback = route.fallback if route else ""
     return Plan(
         route=path,

@@ -65,7 +65,7 @@ async def test_what_voting_does_not_gain_is_asked_once(gateway, tmp_path: Path) 
     once = [v for v in easy if v["samples"] == 1]
     assert len(once) >= 4
     assert {v["route"] for v in once} == {"easy"}
-    assert {v["samples"] for v in hard} <= {3, 8}
+    assert {v["samples"] for v in hard} <= set(range(3, 9))
     assert {v["route"] for v in hard} == {"hard"}
     assert {"feature": "router", "value": "learned", "contribution": 0.0} in _reasons(told)
 

