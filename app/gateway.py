@@ -26,8 +26,9 @@ from app.rim import (
     scorer_of,
     seconds_left,
     too_late,
+    weights_for,
 )
-from app.routing.plan import make_plan, route_name_of
+from app.routing.plan import make_plan, route_name_of, with_weights
 from app.routing.routes import MatchedRoute, match_route, with_route
 from app.scoring import check_of, refs_of, route_specs, wanted_specs
 from app.stages import draw
@@ -72,6 +73,7 @@ async def open_task(task: Task, rim: Rim) -> Opened:
         no_programs=await _why_no_programs(task, rim),
         learned=rim.learning.difficulty_for(route_name_of(route)) if rim.learning else None,
     )
+    plan = with_weights(plan, weights_for(plan, rim))
     spans = (
         Span(name="admit", start_ms=0.0, end_ms=begun_ms),
         Span(name="plan", start_ms=begun_ms, end_ms=now_ms(task, rim)),

@@ -12,7 +12,7 @@ from app.cache.base import Cache
 from app.cache.near import NearIndex
 from app.engines.base import Engine
 from app.errors import StoreError
-from app.group import Failure, Group, Plan, Span, Task
+from app.group import Failure, Group, Plan, Span, Task, VoteWeights
 from app.learning import Learning
 from app.metrics import observe
 from app.policies import PolicyBook
@@ -95,6 +95,12 @@ async def log_group(group: Group, rim: Rim) -> Group:
 async def log_gone(group: Group, rim: Rim) -> None:
     """Keep what was drawn for a client who did not wait for it."""
     await log_group(group.with_error(CLIENT_GONE), rim)
+
+
+def weights_for(plan: Plan, rim: Rim) -> VoteWeights | None:
+    """What votes weigh on the plan's route under its policy."""
+    calibration = rim.learning.calibration_for(plan) if rim.learning else None
+    return calibration.weights if calibration else None
 
 
 def scorer_of(task: Task, plan: Plan, opened: Opened, rim: Rim) -> Scorer:

@@ -22,8 +22,9 @@ from app.rim import (
     scorer_of,
     seconds_left,
     too_late,
+    weights_for,
 )
-from app.routing.plan import fallback_plan, falls_short, seed_of
+from app.routing.plan import fallback_plan, falls_short, seed_of, with_weights
 from app.scoring import score_as_they_arrive, unjudged
 from app.voting.decide import decide
 from app.voting.stop import Stop, next_step, settled_by
@@ -92,6 +93,7 @@ async def _fall_back(first: Group, opened: Opened, rim: Rim, on_delta: DeltaSink
     try:
         async with asyncio.timeout(seconds_left(task, rim, plan)):
             plan = replace(plan, policy=await policy_of(engine, alias, task, rim))
+            plan = with_weights(plan, weights_for(plan, rim))
     except TimeoutError:
         return first.with_degraded("fallback")
     except asyncio.CancelledError:

@@ -17,7 +17,7 @@ from app.cache.memory import MemoryCache
 from app.engines.openai import OpenAIEngine
 from app.engines.wire import PROGRAM_WANTED
 from app.gateway import Rim, answer, open_task
-from app.group import Group, Options, Plan, Task
+from app.group import Group, Options, Plan, Task, VoteWeights
 from app.main import make_routes
 from app.settings import Settings, load_settings
 from app.store.sql import SqlStore
@@ -401,6 +401,45 @@ async def test_a_route_that_has_learned_nothing_can_promise_nothing(tmp_path):
     assert [s.decision.abstained for s in group.earlier] == [True]
     assert (group.decision.status, group.decision.abstained) == ("unverified", True)
     assert group.decision.confidence is None
+
+
+WORKING = "5 apples and 7 more apples are 12 apples in all. Answer: 12"
+WEIGHTS = VoteWeights(scorer="length", slope=3.0, auc=0.8, questions=60)
+
+
+def weighing(rim: Rim, *policies: str) -> Rim:
+    """Longer workings were right more often under these policies."""
+    calibration = replace(fit_calibration([]), weights=WEIGHTS)
+
+    class Learned:
+        def difficulty_for(self, route_name: str) -> None:
+            return None
+
+        def calibration_for(self, plan: Plan) -> Calibration | None:
+            return calibration if plan.policy in policies else None
+
+    return replace(rim, learning=Learned())
+
+
+async def test_votes_weigh_what_the_route_has_learned_and_the_plan_says_so(tmp_path):
+    """Of two answers with two votes each, the one with its working is three votes ahead."""
+    said = scripted("11", WORKING, "11", WORKING)
+    async with house(said, scripted("no"), tmp_path, {"name": "sums", "effort": "low"}) as at:
+        group = await answered(weighing(at.rim, "small-1"), asked())
+
+    assert group.plan.weights == WEIGHTS
+    assert [r.value for r in group.plan.reasons if r.feature == "votes_weighed_by"] == ["length"]
+    assert dict(group.tally.votes) == {"12": 2, "11": 2}
+    assert (group.tally.leader, group.tally.margin, group.tally.lead) == ("12", 0, 3.0)
+    assert (group.decision.status, group.decision.stop_reason) == ("agreed", "margin")
+    assert Group.from_json(group.to_json()) == group
+
+
+async def test_each_stage_has_the_weights_of_its_own_policy(tmp_path):
+    async with house(scripted(*SPLIT), scripted("12"), tmp_path, cascade()) as at:
+        group = await answered(weighing(at.rim, "big-1"), asked())
+
+    assert (group.earlier[0].plan.weights, group.plan.weights) == (None, WEIGHTS)
 
 
 def solving(texts: Behaviour, programs: Behaviour) -> Behaviour:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from app.group import Group
 from app.voting.confidence import WINDOW, Calibration, Outcome, calibrate, evidence_of
+from app.voting.weights import contested
 from verifiers.base import AnswerKind
 
 Key = tuple[str, str]
@@ -77,9 +78,11 @@ def outcomes_of(labelled: Labelled) -> dict[Key, Outcome]:
         evidence = evidence_of(stage)
         own_word = evidence.proven and labelled.source == "verifier"
         if right is not None and not own_word:
+            truth = _said(stage) if right else None
             outcome = Outcome(
                 evidence=evidence,
                 right=right,
+                contested={} if truth is None else contested(stage, truth),
                 trace_id=group.trace_id,
                 said=stage.decision.confidence if stage.decision else None,
             )

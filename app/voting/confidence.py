@@ -15,13 +15,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-from app.group import Group
+from app.group import Group, ScorerName, VoteWeights
 from app.voting.logistic import Cell, fit_line, sigmoid
 from app.voting.prior import INTERCEPT, SLOPES
 from app.voting.tally import can_vote, is_proven
+from app.voting.weights import Contested, best_weights
 
 MIN_LABELS = 100
 """At 0 labels the calibration error is .12 to .15, at 100 it is .02 to .03 (on recorded votes)."""
@@ -73,6 +74,8 @@ class Outcome:
     trace_id: str = ""
     said: float | None = None
     """The confidence that it was served with; None when it had none."""
+    contested: Mapping[ScorerName, Contested] = field(default_factory=dict)
+    """What each scorer said of the samples, where they disagreed and the right answer is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +101,8 @@ class Calibration:
     """The last `WINDOW` labels of answers without proof, highest rank first."""
     outcomes: tuple[Outcome, ...]
     """All of this, oldest first."""
+    weights: VoteWeights | None = None
+    """What votes weigh; None while no scorer has earned that."""
 
     @property
     def labels(self) -> int:
@@ -112,9 +117,13 @@ class Calibration:
         return {
             "route": self.route,
             "policy": self.policy,
-            "columns": ["trace_id", "right", "said", *_EVIDENCE],
+            "columns": ["trace_id", "right", "said", "contested", *_EVIDENCE],
             "outcomes": [
-                [o.trace_id, o.right, o.said, *(getattr(o.evidence, name) for name in _EVIDENCE)]
+                [
+                    *(o.trace_id, o.right, o.said),
+                    {scorer: [seen.right, seen.wrong] for scorer, seen in o.contested.items()},
+                    *(getattr(o.evidence, name) for name in _EVIDENCE),
+                ]
                 for o in self.outcomes
             ],
         }
@@ -126,7 +135,11 @@ class Calibration:
         for row in state["outcomes"]:
             values = dict(zip(state["columns"], row, strict=True))
             evidence = Evidence(**{name: values.pop(name) for name in _EVIDENCE})
-            outcomes.append(Outcome(evidence=evidence, **values))
+            contested = {
+                scorer: Contested(right=tuple(right), wrong=tuple(wrong))
+                for scorer, (right, wrong) in values.pop("contested", {}).items()
+            }
+            outcomes.append(Outcome(evidence=evidence, contested=contested, **values))
         return calibrate(outcomes, route=state["route"], policy=state["policy"])
 
 
@@ -227,6 +240,7 @@ def calibrate(outcomes: Sequence[Outcome], *, route: str, policy: str) -> Calibr
         proven_right=sum(outcome.right for outcome in proofs),
         ladder=tuple(reversed(_cells(votes[-WINDOW:], unanimity))),
         outcomes=tuple(outcomes),
+        weights=best_weights(outcome.contested for outcome in votes),
     )
 
 

@@ -12,6 +12,7 @@ logit likelier right than the others of its question gets one vote more (`app/vo
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
@@ -80,9 +81,13 @@ def fit_weights(scorer: ScorerName, questions: Sequence[Contested]) -> VoteWeigh
     return VoteWeights(scorer=scorer, slope=slope, auc=auc, questions=len(questions))
 
 
-def best_weights(found: Mapping[ScorerName, Sequence[Contested]]) -> VoteWeights | None:
+def best_weights(questions: Iterable[Mapping[ScorerName, Contested]]) -> VoteWeights | None:
     """Those of the scorer with the highest AUC among the ones that earned any."""
-    fitted = (fit_weights(scorer, questions) for scorer, questions in found.items())
+    seen: defaultdict[ScorerName, list[Contested]] = defaultdict(list)
+    for question in questions:
+        for scorer, camps in question.items():
+            seen[scorer].append(camps)
+    fitted = (fit_weights(scorer, seen[scorer]) for scorer in sorted(seen))
     return max(filter(None, fitted), key=lambda weights: weights.auc, default=None)
 
 

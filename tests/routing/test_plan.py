@@ -7,11 +7,11 @@ from typing import get_args
 
 import pytest
 
-from app.group import Decision, Options, Parameters
-from app.routing.plan import fallback_plan, falls_short, make_plan, seed_of
+from app.group import Decision, Options, Parameters, VoteWeights
+from app.routing.plan import fallback_plan, falls_short, make_plan, seed_of, with_weights
 from app.routing.routes import MatchedRoute
 from app.settings import DefaultSettings
-from tests.builders import a_group, a_ref, a_scored, a_task
+from tests.builders import a_group, a_plan, a_ref, a_scored, a_task
 from verifiers.base import AnswerContract, AnswerKind
 from verifiers.extract import guess_contract
 
@@ -241,3 +241,24 @@ def test_elsewhere_the_rule_of_two_kinds_is_that_of_one_and_the_plan_says_why(gi
 
     assert plan.rule == "margin"
     assert [r.value for r in plan.reasons if r.feature == "no_programs"] == [why]
+
+
+WEIGHTS = VoteWeights(scorer="length", slope=3.0, auc=0.8, questions=60)
+
+
+@pytest.mark.parametrize(
+    ("plan", "weighed"),
+    [
+        ({"rule": "margin"}, True),
+        ({"rule": "two_kinds"}, True),
+        ({"rule": "adaptive"}, False),
+        ({"rule": "certified"}, False),
+        ({"rule": "exact"}, False),
+        ({"rule": "margin", "route": "easy"}, False),
+    ],
+)
+def test_votes_weigh_only_where_a_rule_asks_for_a_lead_in_votes(plan, weighed):
+    found = with_weights(a_plan(**plan), WEIGHTS)
+
+    assert (found.weights is not None) == weighed
+    assert with_weights(a_plan(**plan), None) == a_plan(**plan)

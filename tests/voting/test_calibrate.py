@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 
 import pytest
 
 from app.group import Decision, Group
 from app.voting.calibrate import calibrations_from
-from app.voting.confidence import MIN_LABELS, WINDOW, confidence, evidence_of
+from app.voting.confidence import MIN_LABELS, WINDOW, Calibration, confidence, evidence_of
 from app.voting.decide import decide
 from tests.builders import a_group, a_plan, a_ref, a_scored, a_task, a_verdict
 from verifiers.base import AnswerContract
@@ -167,3 +168,34 @@ def test_a_fallback_to_the_same_policy_counts_once():
     found = calibrations_from([Known(same, True, "42")])["maths", "policy-1"]
 
     assert [(outcome.right, outcome.evidence.n) for outcome in found.outcomes] == [(True, 3)]
+
+
+def split_trace(number: int) -> Group:
+    """Two long samples say 42, a short one says 41."""
+    drawn = [
+        a_scored(i, key, completion_tokens=tokens)
+        for i, (key, tokens) in enumerate((("42", 90 + number), ("41", 20), ("42", 70)))
+    ]
+    task = a_task(trace_id=f"chatcmpl-{number:026}")
+    group = a_group(*drawn, task=task, plan=a_plan(route_name="maths", policy="policy-1"))
+    return group.with_decision(decide(group, "cap"))
+
+
+def test_a_scorer_that_tells_right_from_wrong_in_the_log_weighs_votes():
+    log = [Known(split_trace(i), True) for i in range(30)]
+
+    found = calibrations_from(log)["maths", "policy-1"]
+
+    assert found.weights is not None
+    assert (found.weights.scorer, found.weights.auc, found.weights.questions) == ("length", 1.0, 30)
+    assert found.weights.slope > 0
+    assert Calibration.from_state(json.loads(json.dumps(found.to_state()))) == found
+
+
+def test_where_the_right_answer_is_not_known_nothing_is_learned_about_scorers():
+    """A wrong answer was served: nobody said which of the others is right."""
+    log = [Known(split_trace(i), False) for i in range(30)]
+
+    found = calibrations_from(log)["maths", "policy-1"]
+
+    assert (found.weights, {o.contested == {} for o in found.outcomes}) == (None, {True})

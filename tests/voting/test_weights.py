@@ -99,13 +99,14 @@ def test_luck_earns_no_weights():
 
 
 def test_the_better_scorer_weighs():
-    found = {"length": apart(1.0), "logprob": apart(3.0), "verifiers": apart(0.0)}
+    seen = zip(apart(1.0), apart(3.0), apart(0.0), strict=True)
+    questions = [{"length": a, "logprob": b, "verifiers": c} for a, b, c in seen]
 
-    weights = best_weights(found)
+    weights = best_weights(questions)
 
     assert weights is not None
-    assert weights.scorer == "logprob"
-    assert best_weights({}) is None
+    assert (weights.scorer, weights.questions) == ("logprob", 60)
+    assert best_weights([{}] * 99) is None
 
 
 def test_what_scorers_know_of_a_group():
