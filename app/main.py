@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 from fastapi import FastAPI
@@ -40,12 +41,16 @@ class Part(Protocol):
     async def close(self) -> None: ...
 
 
-def make_engine(name: str, settings: EngineSettings) -> Engine:
-    """The engine of one `[engines.<name>]` section."""
+def make_engine(name: str, settings: EngineSettings, data: Path) -> Engine:
+    """The engine of one `[engines.<name>]` section; what it writes is below the folder `data`."""
     if settings.kind == "embedded":
         from app.engines.embedded import EmbeddedEngine
 
         return EmbeddedEngine(settings, name)
+    if settings.kind == "vllm":
+        from app.engines.vllm import VLLMEngine
+
+        return VLLMEngine(settings, name, (data / "engines" / name).absolute())
     from app.engines.openai import OpenAIEngine
 
     if not settings.base_url:
@@ -140,7 +145,9 @@ def create_app(settings: Settings) -> FastAPI:
     """
     if not settings.engines:
         raise ConfigError("no engine is configured; add [engines.main] or start with --upstream")
-    engines = {name: make_engine(name, each) for name, each in settings.engines.items()}
+    engines = {
+        name: make_engine(name, each, settings.data) for name, each in settings.engines.items()
+    }
     secret = server_secret(settings.data / "secret")
     store = SqlStore(database_url(settings), settings.data / "spool.db", clock=time.time)
     cache = make_cache(settings.cache, secret, clock=time.time, listener=observe_cache)

@@ -103,6 +103,8 @@ OF_VLLM = (
     *("max_lora_rank", "max_loras", "max_cpu_loras", "args"),
 )
 """Settings of a vLLM that the gateway starts."""
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""Sizes that vLLM has."""
 
 
 class EngineSettings(Section):
@@ -142,7 +144,10 @@ class EngineSettings(Section):
         1, ge=1, description="`vllm`: devices that share each copy of the model."
     )
     data_parallel: int = Field(1, ge=1, description="`vllm`: copies of the model.")
-    max_lora_rank: int = Field(32, ge=1, description="`vllm`: rank of the largest adapter.")
+    max_lora_rank: int = Field(
+        32,
+        description="`vllm`: rank of the largest adapter: 1, 8, 16, 32, 64, 128, 256, 320 or 512.",
+    )
     max_loras: int = Field(3, ge=1, description="`vllm`: adapters in one batch.")
     max_cpu_loras: int = Field(
         6, ge=1, description="`vllm`: adapters kept in memory; the oldest gives way."
@@ -162,6 +167,13 @@ class EngineSettings(Section):
     @classmethod
     def _are_http(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(cls._is_http(each) for each in value)
+
+    @field_validator("max_lora_rank")
+    @classmethod
+    def _is_a_rank_of_vllm(cls, value: int) -> int:
+        if value not in LORA_RANKS:
+            raise ValueError(f"must be one of {', '.join(map(str, LORA_RANKS))}")
+        return value
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> EngineSettings:

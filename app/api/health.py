@@ -39,7 +39,8 @@ async def readyz(request: Request) -> Response:
 
     A database that is away is `degraded` and still ready: the spool grows and drains later. So are
     a cache that is bypassed, a verifier that passed a known-bad answer, and a sandbox that was
-    tried and does not hold: the verdicts of those are errors.
+    tried and does not hold: the verdicts of those are errors. `starting` is not ready yet: a model
+    server of the gateway's own loads its model.
     """
     rim: Rim = request.app.state.rim
     store = await rim.store.health()
@@ -51,6 +52,7 @@ async def readyz(request: Request) -> Response:
         "database": store.database,
         "cache": rim.cache.is_up,
         "engines": dict(zip(rim.engines, up, strict=True)),
+        "servers": _servers(rim),
         # A number and no names: verifiers may be hidden, and this page asks for no key.
         "verifiers_out_of_use": len(rim.runner.out_of_use),
         "sandbox": not rim.runner.sandbox_fault,
@@ -60,7 +62,25 @@ async def readyz(request: Request) -> Response:
         degraded = missing or bool(rim.runner.out_of_use) or bool(rim.runner.sandbox_fault)
         return Json({"status": "degraded" if degraded else "ok", "checks": checks})
     error = Overloaded("The gateway is not ready; `checks` says what is missing.", code="not_ready")
-    return Json({**error_body(error), "status": "unavailable", "checks": checks}, 503)
+    states = [state for engine in rim.engines.values() if (state := engine.server_state())]
+    starting = store.writable and any(state.state == "starting" for state in states)
+    status = "starting" if starting else "unavailable"
+    return Json({**error_body(error), "status": status, "checks": checks}, 503)
+
+
+def _servers(rim: Rim) -> dict[str, Any]:
+    """The model servers that the gateway itself runs, by engine.
+
+    What one died of is its own words, with paths of this machine in them: they are for who is on
+    it, and not for everybody where keys are asked for.
+    """
+    open_to_all = rim.settings.server.keys == "required"
+    return {
+        name: {"state": now.state, "restarts": now.restarts}
+        | ({"why": now.why} if now.why and not open_to_all else {})
+        for name, engine in rim.engines.items()
+        if (now := engine.server_state()) is not None
+    }
 
 
 async def _is_up(engine: Engine) -> bool:

@@ -22,6 +22,7 @@ from typing import Annotated, Any, BinaryIO, TextIO
 import typer
 
 from app.cli.options import ConfigOption, settings_from
+from app.engines.base import Engine
 from app.errors import ConfigError
 from app.settings import Settings
 from verifiers.base import BadCheck, Candidate, Check, Status, Verdict, VerifierSpec
@@ -99,9 +100,11 @@ async def _runner(settings: Settings, jobs: int) -> AsyncIterator[Runner]:
 
             if wanted.judge_engine not in settings.engines:
                 raise ConfigError(f"engines.{wanted.judge_engine} is missing; judges ask it")
-            engine = make_engine(wanted.judge_engine, settings.engines[wanted.judge_engine])
-            await engine.start()
+            name = wanted.judge_engine
+            engine = make_engine(name, settings.engines[name], settings.data)
             closing.push_async_callback(engine.close)
+            await engine.start()
+            await _until_started(engine)
             ask = engine.ask
         runner = Runner(
             deadline_ms=wanted.deadline_ms,
@@ -114,6 +117,12 @@ async def _runner(settings: Settings, jobs: int) -> AsyncIterator[Runner]:
         await runner.start()
         closing.push_async_callback(runner.close)
         yield runner
+
+
+async def _until_started(engine: Engine) -> None:
+    """Nobody else is served meanwhile, so the rows wait until a server of ours has its model."""
+    while (now := engine.server_state()) is not None and now.state == "starting":  # noqa: ASYNC110
+        await asyncio.sleep(0.2)
 
 
 def _lines(source: BinaryIO) -> Iterator[bytes]:

@@ -36,8 +36,9 @@ cli = typer.Typer(add_completion=False, rich_markup_mode=None)
 SWITCH_S = 0.0005
 """Longest wait of a thread for the interpreter."""
 
-THREE_WAYS = """no model server is named. Name one in one of three ways:
+WAYS = """no model server is named. Name one in one of these ways:
   verivote serve --upstream http://host:8000/v1     any OpenAI-compatible server
+  verivote serve --model NAME_OR_PATH               a vLLM that is started here
   verivote serve --embedded                         the small local model
   OPENAI_BASE_URL=http://host:8000/v1 verivote serve
 or as [engines.main] in a file: verivote serve --config FILE"""
@@ -53,6 +54,12 @@ def serve(
         str | None,
         typer.Option("--upstream-model", metavar="NAME", help="Model to ask it for."),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", metavar="NAME_OR_PATH", help="Model that a vLLM started here serves."
+        ),
+    ] = None,
     embedded: Annotated[
         bool, typer.Option("--embedded", help="Use the small local model (extra `demo`).")
     ] = False,
@@ -64,18 +71,25 @@ def serve(
     data: DataOption = None,
 ) -> None:
     """Serve the gateway in front of one model server."""
-    flags = engine_flags(upstream, upstream_model, embedded, os.environ)
+    flags = engine_flags(upstream, upstream_model, embedded, os.environ, model=model)
     flags["server"] = {k: v for k, v in (("host", host), ("port", port)) if v is not None}
     settings = with_sdk_engine(settings_from(config, data, flags), os.environ)
     run(settings, lambda url: typer.echo(announcement(settings, url)))
 
 
 def engine_flags(
-    upstream: str | None, upstream_model: str | None, embedded: bool, environ: Mapping[str, str]
+    upstream: str | None,
+    upstream_model: str | None,
+    embedded: bool,
+    environ: Mapping[str, str],
+    *,
+    model: str | None = None,
 ) -> dict[str, Any]:
     """The engine called `main` as the flags describe it. Raises `ConfigError`."""
-    if upstream is not None and embedded:
-        raise ConfigError("give --upstream or --embedded, not both")
+    named = {"--upstream": upstream is not None, "--model": model is not None}
+    given = [flag for flag, is_given in (*named.items(), ("--embedded", embedded)) if is_given]
+    if len(given) > 1:
+        raise ConfigError(f"give {given[0]} or {given[1]}, not both")
     if upstream_model is not None and upstream is None:
         raise ConfigError("--upstream-model needs --upstream")
     main: dict[str, Any] = {}
@@ -83,6 +97,8 @@ def engine_flags(
         main = sdk_engine(upstream, environ)
         if upstream_model is not None:
             main["model"] = upstream_model
+    if model is not None:
+        main = {"kind": "vllm", "model": model}
     if embedded:
         main = {"kind": "embedded"}
     return {"engines": {"main": main}} if main else {}
@@ -94,7 +110,7 @@ def with_sdk_engine(settings: Settings, environ: Mapping[str, str]) -> Settings:
         return settings
     base_url = environ.get("OPENAI_BASE_URL", "")
     if not base_url:
-        raise ConfigError(THREE_WAYS)
+        raise ConfigError(WAYS)
     where = urlsplit(base_url)
     if where.port == settings.server.port and where.hostname in LOOPBACK_HOSTS:
         raise ConfigError(
@@ -116,7 +132,11 @@ def sdk_engine(base_url: str, environ: Mapping[str, str]) -> dict[str, Any]:
 def announcement(settings: Settings, url: str) -> str:
     """The one line that `serve` prints: address, engine, where the traces are."""
     engine = settings.engines.get("main") or next(iter(settings.engines.values()))
-    behind = engine.base_url if engine.kind == "openai" else "the small local model"
+    behind = {
+        "openai": engine.base_url,
+        "vllm": f"vLLM with {engine.model}, which is starting",
+        "embedded": "the small local model",
+    }[engine.kind]
     return f"verivote {__version__} serves {url}/v1 · engine: {behind} · traces: {url}/traces"
 
 

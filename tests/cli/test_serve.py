@@ -21,11 +21,17 @@ def url_in(line: str) -> str:
     return re.search(r"serves (http://\S+)/v1", line)[1]
 
 
-def test_without_a_model_server_it_shows_the_three_ways():
+def test_without_a_model_server_it_shows_the_ways_to_name_one():
     done = verivote("serve")
 
     assert done.returncode == 2
-    for way in ("--upstream http", "--embedded", "OPENAI_BASE_URL=", "--config FILE"):
+    for way in (
+        "--upstream http",
+        "--model NAME",
+        "--embedded",
+        "OPENAI_BASE_URL=",
+        "--config FILE",
+    ):
         assert way in done.stderr
 
 
@@ -33,7 +39,11 @@ def test_without_a_model_server_it_shows_the_three_ways():
     ("arguments", "message"),
     [
         (("--upstream", "http://h/v1", "--embedded"), "give --upstream or --embedded, not both"),
+        (("--upstream", "http://h/v1", "--model", "m"), "give --upstream or --model, not both"),
+        (("--model", "m", "--embedded"), "give --model or --embedded, not both"),
         (("--embedded", "--upstream-model", "m"), "--upstream-model needs --upstream"),
+        (("--model", "./none"), "engines.main.model: './none' is no folder with a model's files"),
+        (("--model", "m", "--port", "0"), "there is no vLLM in"),
         (("--upstream", "h:8000"), "engines.main.base_url: must begin with http:// or https://"),
         (("--config", "no-such.toml"), "config file 'no-such.toml' does not exist"),
         (("--embedded", "--host", "0.0.0.0"), 'set server.keys = "required"'),

@@ -1,0 +1,1 @@
+"""A server that is started as vLLM is, and fails on order; it has no model."""
