@@ -1,6 +1,7 @@
 """`verivote doctor`: what this machine lacks, one line each, with the fix.
 
-It looks and changes nothing but a probe file in the data folder; it never runs the model.
+It looks and changes nothing but a probe file in the data folder. It runs no model, except that a
+vLLM is asked for two tokens, whose logprobs tell whether they can be trained on.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from app.cache.make import MEMORY
 from app.cache.redis import without_credentials
 from app.cli import FAILED
 from app.cli.options import ConfigOption, DataOption, JsonOption, settings_from
+from app.engines.openai import OpenAIEngine
+from app.engines.vllm import find_interpreter, find_model
 from app.errors import ConfigError
 from app.settings import CacheSettings, EngineSettings, ServerSettings, Settings
 from app.store import schema
@@ -142,13 +145,48 @@ def look_at_engines(
 ) -> list[Finding]:
     if not engines:
         detail = "none named in a file or in OPENAI_BASE_URL"
-        fix = "verivote serve --upstream URL, or --embedded"
+        fix = "verivote serve --upstream URL, --model NAME_OR_PATH, or --embedded"
         return [Finding(name="engine", state="note", detail=detail, fix=fix)]
-    return [
-        look_at_upstream(name, engine, environ)
-        for name, engine in engines.items()
-        if engine.kind == "openai"
-    ]
+    findings = []
+    for name, engine in engines.items():
+        if engine.kind == "vllm":
+            findings.append(look_at_vllm(name, engine))
+        elif engine.kind == "openai":
+            findings.append(look_at_upstream(name, engine, environ))
+            if findings[-1].state == "ok":
+                findings += look_for_training(name, engine)
+    return findings
+
+
+def look_at_vllm(name: str, engine: EngineSettings) -> Finding:
+    """What is needed to start it; it is not started."""
+    try:
+        find_model(engine.model, name)
+        found = find_interpreter(engine.python, name)
+    except ConfigError as error:
+        what, _, fix = error.message.partition("; ")
+        return Finding(name=f"engine {name}", state="missing", detail=what, fix=fix)
+    build = "vLLM for CPUs" if found.is_cpu else "vLLM"
+    detail = f"{build} {found.version} in {found.python}"
+    return Finding(name=f"engine {name}", state="ok", detail=detail)
+
+
+def look_for_training(name: str, settings: EngineSettings) -> list[Finding]:
+    """What a vLLM lacks for samples that can be trained on and policies that can be served."""
+
+    async def lacks() -> tuple[str, ...]:
+        engine = OpenAIEngine(settings, name)
+        try:
+            return await engine.lacks()
+        finally:
+            await engine.close()
+
+    noted = []
+    for lacking in asyncio.run(lacks()):
+        what, _, fix = lacking.partition(": ")
+        detail = f"lacks {what}, which training needs"
+        noted.append(Finding(name=f"engine {name}", state="note", detail=detail, fix=fix))
+    return noted
 
 
 def look_at_upstream(name: str, engine: EngineSettings, environ: Mapping[str, str]) -> Finding:

@@ -3,11 +3,13 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import sys
 
 from app.cli.doctor import (
     look_at_cache,
     look_at_database,
     look_at_demo,
+    look_at_engines,
     look_at_folder,
     look_at_names,
     look_at_port,
@@ -17,6 +19,9 @@ from app.settings import CacheSettings, EngineSettings, ServerSettings, load_set
 from app.store import schema
 from app.store.database import database_url
 from tests.cli.command import verivote
+from tests.engines.test_probe import like_vllm
+from tests.fakes.upstream import FakeUpstream, always, model_list
+from tests.fakes.vllm import FakeVLLM
 
 
 def test_another_library_of_our_import_name_is_a_clash_with_a_fix():
@@ -51,6 +56,34 @@ def test_a_key_variable_that_is_not_set_is_named():
     finding = look_at_upstream("main", engine, {})
 
     assert (finding.state, finding.detail) == ("missing", "MODEL_KEY is not set")
+
+
+async def test_what_a_vllm_lacks_for_training_is_a_note_with_the_fix():
+    raw = like_vllm(processed=False)
+    async with FakeUpstream(raw, always(model_list("smol", owned_by="vllm"))) as fake:
+        engine = EngineSettings(base_url=fake.url)
+        found = await asyncio.to_thread(look_at_engines, {"main": engine}, {})
+
+    assert [f.state for f in found] == ["ok", "note", "note"]
+    assert found[1].line() == (
+        "note    engine main  lacks logprobs after temperature, which training needs — fix: "
+        "start vLLM with --logprobs-mode processed_logprobs"
+    )
+    assert "VLLM_ALLOW_RUNTIME_LORA_UPDATING=1" in found[2].fix
+
+
+def test_a_vllm_of_our_own_is_looked_for_and_not_started(tmp_path):
+    fake = FakeVLLM(tmp_path)
+    there = EngineSettings(kind="vllm", model=fake.model, python=fake.python)
+    absent = EngineSettings(kind="vllm", model=fake.model, python=sys.executable)
+    no_model = EngineSettings(kind="vllm", model="./none", python=fake.python)
+    found = look_at_engines({"a": there, "b": absent, "c": no_model}, {})
+
+    assert [f.state for f in found] == ["ok", "missing", "missing"]
+    assert found[0].detail == f"vLLM for CPUs 0.32.0 in {fake.python}"
+    assert "pip install 'vllm>=0.32'" in found[1].fix
+    assert "'./none' is no folder" in found[2].detail
+    assert fake.launches == []
 
 
 def test_a_data_folder_that_cannot_be_written_is_missing(tmp_path):
