@@ -213,8 +213,10 @@ def medqa(bench: Bench) -> Iterator[Line]:
 def deep(bench: Bench) -> Iterator[Line]:
     """The mean over the deep groups; the limit is what the margin costs drawn one by one."""
     groups = bench.deep_groups()
-    fixed = bench.all(groups, rule="fixed")
-    for orders in (bench.plain.orders, MANY_ORDERS):
+    for orders in (MANY_ORDERS, bench.plain.orders):
+        # `exact` answers what `fixed` does, and is played in half the time.
+        rule = "exact" if orders == MANY_ORDERS else "fixed"
+        fixed = bench.all(groups, rule=rule, orders=orders)
         margin = bench.all(groups, orders=orders)
         both = bench.all(groups, rule="two_kinds", orders=orders)
         weighed = bench.all(groups, rule="two_kinds", scorer="length", orders=orders)

@@ -44,6 +44,7 @@ from app.ui.words import (
     explain_status,
     explain_stop,
     explain_tie,
+    explain_weights,
     status_of,
     why_no_vote,
 )
@@ -94,6 +95,8 @@ class TallyView:
     """Why no more samples were drawn."""
     tie: str
     """How a tie was settled; empty without one."""
+    weights: str
+    """What the votes weigh and why; empty where all weigh the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,6 +317,7 @@ def _tally(group: Group) -> TallyView:
         silent=tuple((number, why) for number, why in silent if why),
         stop=explain_stop(group),
         tie=explain_tie(group),
+        weights=explain_weights(group),
     )
 
 

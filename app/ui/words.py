@@ -121,7 +121,7 @@ def explain_status(group: Group) -> str:
     if status == "agreed":
         return (
             "Nothing at hand could prove it, but the samples agree: the leading answer is "
-            f"{_votes(group.tally.margin)} ahead."
+            f"{_votes(group.tally.lead)} ahead."
         )
     held = "Held back for review. " if status == "held" else ""
     return held + _doubt(group, winner)
@@ -190,7 +190,7 @@ def explain_stop(group: Group) -> str:
 
 def stop_sentence(plan: Plan, tally: Tally, reason: str) -> str:
     """Why a stage with this plan and these votes drew no more."""
-    ahead = _votes(tally.margin)
+    ahead = _votes(tally.lead)
     sentences = {
         "": "Drawing was broken off.",
         "verified": "Drawing stopped because a sample was proven right; more could not change it.",
@@ -212,6 +212,27 @@ def stop_sentence(plan: Plan, tally: Tally, reason: str) -> str:
         "deadline": f"Drawing stopped at the deadline of {show_ms(plan.deadline_ms)}.",
     }
     return sentences.get(reason, f"Drawing stopped: {show_line(reason)}.")
+
+
+_SCORERS = {
+    "length": ("longer", "shorter"),
+    "logprob": ("likelier", "less likely"),
+    "verifiers": ("better scored", "worse scored"),
+}
+
+
+def explain_weights(group: Group) -> str:
+    """Why votes do not weigh the same; empty where they do."""
+    weights, weighed = group.plan.weights, group.tally.weights
+    if weights is None or not weighed:
+        return ""
+    word = _SCORERS[weights.scorer][weights.slope < 0]
+    totals = ", ".join(f"{show_line(key, 60)}: {round(total, 1):g}" for key, total in weighed)
+    return (
+        f"Votes weigh by {weights.scorer}, because on this route the {word} of a right and a wrong "
+        f"sample was the right one {show_percent(weights.auc)} of the time "
+        f"({weights.questions} labelled questions): {totals}."
+    )
 
 
 def explain_tie(group: Group) -> str:
@@ -254,8 +275,9 @@ def explain_altered(word: str) -> str:
     return _ALTERED.get(word, show_line(word))
 
 
-def _votes(count: int) -> str:
-    return "1 vote" if count == 1 else f"{count} votes"
+def _votes(count: float) -> str:
+    """Weighed votes are no whole number."""
+    return "1 vote" if count == 1 else f"{round(count, 1):g} votes"
 
 
 def _names(names: list[str]) -> str:

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from app.group import Decision, Group, Options, Tally
+from app.group import Decision, Group, Options, Tally, VoteWeights
 from app.store.base import Label
 from app.ui.trace_detail import TraceDetail, trace_detail
 from tests.ui.sample_groups import (
@@ -41,6 +41,23 @@ def test_a_split_vote_shows_every_answer_and_which_one_was_proven():
     ]
     assert page.tally.silent == ((1, "calculator refuted it"), (3, "calculator refuted it"))
     assert page.verdict.sentence == "Proven: calculator checked this answer and passed it."
+
+
+def test_weighed_votes_are_told_with_their_reason():
+    group = sixteen()
+    leader, other = group.tally.votes[0][0], group.tally.votes[1][0]
+    weights = VoteWeights(scorer="length", slope=-2.0, auc=0.73, questions=55)
+    tally = dataclasses.replace(group.tally, weights=((leader, 9.25), (other, 4.0)))
+    plan = dataclasses.replace(group.plan, weights=weights)
+
+    page = view(dataclasses.replace(group, plan=plan, tally=tally))
+
+    assert page.tally.weights == (
+        "Votes weigh by length, because on this route the shorter of a right and a wrong sample "
+        "was the right one 73 % of the time (55 labelled questions): "
+        f"{leader}: 9.2, {other}: 4."
+    )
+    assert view(group).tally.weights == ""
 
 
 def test_the_answer_is_the_vote_key_and_candidates_stand_in_drawing_order():
