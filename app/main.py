@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncEngine
+from ulid import ULID
 
 from app import __version__
 from app.api.routes import install_api
 from app.cache.make import make_cache
 from app.doubts import Doubts
 from app.engines.base import Engine
-from app.errors import ConfigError
+from app.errors import ConfigError, EngineUnavailable
+from app.evaluate import HeldOut, evaluate, held_out_of_file, held_out_of_log
 from app.gateway import Rim
 from app.learning import Learning
 from app.metrics import observe_cache
 from app.policies import PolicyBook
+from app.retrain.evidence import Outcome
+from app.retrain.night import NightParts
+from app.retrain.objectives import check_name
+from app.retrain.promotion import CanaryWatch
+from app.retrain.schedule import Nightly
 from app.routing.routes import CompiledRoute, compile_route
-from app.settings import EngineSettings, PoolSettings, Settings
+from app.settings import CacheSettings, EngineSettings, PoolSettings, Settings
 from app.store.database import database_url
 from app.store.keys import KeyRing, server_secret
+from app.store.nights import Nights
+from app.store.nowhere import NowhereStore
+from app.store.policies import PolicyTable
 from app.store.sql import SqlStore
 from app.ui import pages
-from verifiers.base import Ask, BadCheck, VerifierSpec
+from verifiers.base import Ask, BadCheck, VerifierSpec, known_verifiers
 from verifiers.canaries import OnCanary
 from verifiers.plugins import BadPlugin, installed_plugins, load_plugin
 from verifiers.rotation import Pool
@@ -119,6 +132,7 @@ def check_settings(settings: Settings) -> None:
     load_plugins(settings)
     make_pools(settings)
     make_routes(settings)
+    check_name(settings.retrain.objective)
 
 
 def make_runner(settings: Settings, engines: Mapping[str, Engine], on_canary: OnCanary) -> Runner:
@@ -135,6 +149,87 @@ def make_runner(settings: Settings, engines: Mapping[str, Engine], on_canary: On
         min_covered=wanted.min_covered_weight,
         canary_rate=wanted.canary_rate,
         on_canary=on_canary,
+    )
+
+
+@asynccontextmanager
+async def bare_rim(settings: Settings) -> AsyncIterator[Rim]:
+    """The rim for a command that asks models and serves nobody: it logs and caches nothing.
+
+    Raises `ConfigError` when the settings name something that does not exist.
+    """
+    engines = {
+        name: make_engine(name, each, settings.data) for name, each in settings.engines.items()
+    }
+    rim = Rim(
+        settings=settings,
+        engines=engines,
+        runner=make_runner(settings, engines, lambda *_: None),
+        pools=make_pools(settings),
+        routes=make_routes(settings),
+        cache=make_cache(CacheSettings(), b"", clock=time.time),
+        store=NowhereStore(),
+    )
+    async with AsyncExitStack() as closing:
+        parts: tuple[Part, ...] = (rim.runner, *engines.values())
+        for part in parts:
+            await part.start()
+            closing.push_async_callback(part.close)
+        yield rim
+
+
+def night_parts(
+    rim: Rim,
+    database: AsyncEngine,
+    *,
+    goes_on: bool = True,
+    tell: Callable[[str], None] | None = None,
+) -> NightParts:
+    """What a night works with. `tell` hears how far it is; the log does otherwise."""
+    settings, name = rim.settings, rim.settings.retrain.engine
+    gate = settings.retrain.gate
+    held_out: dict[int, tuple[HeldOut, ...]] = {}
+
+    def engine() -> Engine:
+        if name not in rim.engines:
+            known = ", ".join(sorted(rim.engines))
+            raise ConfigError(f"retrain.engine names engine '{name}'; known: {known}")
+        return rim.engines[name]
+
+    async def base_model() -> str:
+        # A server that is away would be taken for one whose model has another name.
+        if not await engine().is_up():
+            raise EngineUnavailable(f"engine '{name}' does not answer, so no night can begin")
+        return await engine().model_for("auto")
+
+    async def load(policy: str, folder: Path) -> None:
+        await engine().load_policy(policy, folder)
+
+    async def ask(policy: str, seed: int) -> tuple[Outcome, ...]:
+        # Both policies of a night get the prompts that were there when the first one was asked.
+        if seed not in held_out:
+            held_out.clear()
+            held_out[seed] = (
+                await asyncio.to_thread(held_out_of_file, Path(gate.file), name)
+                if gate.file
+                else await held_out_of_log(database, name, most=gate.max_prompts)
+            )
+        return await evaluate(rim, held_out[seed], policy, gate.samples, seed)
+
+    return NightParts(
+        database_url=database_url(settings),
+        nights=Nights(database),
+        policies=PolicyTable(database),
+        base_model=base_model,
+        engine_model=settings.engines[name].model if name in settings.engines else "",
+        load=load,
+        evaluate=ask,
+        verifiers={verifier.name: verifier.version for verifier in known_verifiers()},
+        data=settings.data.absolute(),
+        owner=str(ULID()),
+        goes_on=goes_on,
+        clock=rim.clock,
+        tell=tell or logging.getLogger("verivote.night").info,
     )
 
 
@@ -172,6 +267,8 @@ def create_app(settings: Settings) -> FastAPI:
         learning=learning,
         policies=policies,
     )
+    canaries = CanaryWatch(store.engine, settings.retrain.canary, clock=time.time)
+    nightly = Nightly(night_parts(rim, store.engine), settings.retrain)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -186,6 +283,8 @@ def create_app(settings: Settings) -> FastAPI:
                 *engines.values(),
                 # After the engines: what serves is loaded before the first request.
                 policies,
+                canaries,
+                nightly,
             )
             for part in parts:
                 await part.start()
@@ -201,6 +300,9 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.state.rim = rim
+    app.state.nights = Nights(store.engine)
+    app.state.policies = PolicyTable(store.engine)
+    app.state.nightly = nightly
     install_api(app, settings, secret=secret, keys=KeyRing(store.engine, secret, clock=time.time))
     app.include_router(pages.router)
     return app

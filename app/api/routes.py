@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from app.api import chat, health, models, traces
+from app.api import chat, health, models, nights, traces
 from app.api.admission import Admission
 from app.api.errors import install_handlers
 from app.api.middleware import Edge
@@ -16,7 +16,8 @@ from app.store.keys import KeyRing
 
 
 def install_api(app: FastAPI, settings: Settings, *, secret: bytes, keys: KeyRing) -> None:
-    """Everything under `/v1` and the health routes. `app.state.rim` must be set before a request.
+    """Everything under `/v1` and the health routes. `app.state.rim`, `nights` and `nightly` must be
+    set before a request.
 
     `secret` signs sessions and keys the hashes of user ids; it is the server's own random bytes.
     """
@@ -25,7 +26,7 @@ def install_api(app: FastAPI, settings: Settings, *, secret: bytes, keys: KeyRin
     app.state.keys = keys
     app.state.admission = Admission(settings.server.max_inflight)
     app.state.catalog = models.Catalog()
-    for router in (chat.router, models.router, traces.router, health.router):
+    for router in (chat.router, models.router, traces.router, nights.router, health.router):
         app.include_router(router)
     install_handlers(app)
     app.add_middleware(Edge, settings=settings.server)

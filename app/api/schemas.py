@@ -15,6 +15,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.responses import PlainTextResponse
 
 from app import __version__
+from app.api.nights_query import RetrainForm
 from app.api.traces_query import FeedbackForm, TraceQuery
 from app.api.wire import ChatForm, VerifyForm
 from verifiers.base import known_verifiers
@@ -177,11 +178,28 @@ TRACE = _object(
         "labels": _array(_ref("Label")),
     }
 )
+NIGHT = _object(
+    {
+        "id": STRING,
+        "object": {"const": "night"},
+        "engine": STRING,
+        "day": STRING,
+        "status": STRING,
+        "phase": _or_null(STRING),
+        "reason": STRING,
+        "policy": STRING,
+        "objective": STRING,
+        "started_at": NUMBER,
+        "finished_at": _or_null(NUMBER),
+    },
+    report=_or_null(OBJECT),
+)
 REPLIES: Mapping[str, Schema] = {
     "Completion": COMPLETION,
     "Error": ERROR,
     "Label": LABEL,
     "Model": MODEL,
+    "Night": NIGHT,
     "Trace": TRACE,
     "TraceSummary": TRACE_SUMMARY,
     "Verification": VERIFICATION,
@@ -200,18 +218,22 @@ def _operation(
     content: Schema,
     *,
     body: str | None = None,
+    needs_body: bool = True,
     parameters: list[Schema] | None = None,
-    **failures: Schema,
+    others: Mapping[str, Schema] | None = None,
 ) -> dict[str, Any]:
-    """Arguments of a route decorator: what comes in, what goes out, what else may happen."""
+    """Arguments of a route decorator: what comes in, what goes out, what else may happen.
+
+    `others` are further replies by status.
+    """
     extra: Schema = {}
     if body is not None:
-        extra["requestBody"] = {"required": True, "content": _json(_ref(body))}
+        extra["requestBody"] = {"required": needs_body, "content": _json(_ref(body))}
     if parameters is not None:
         extra["parameters"] = parameters
     responses: dict[str, Any] = {
         "200": {"description": "Success.", "content": content},
-        **failures,
+        **(others or {}),
         "default": FAILURE,
     }
     return {
@@ -291,6 +313,17 @@ POST_FEEDBACK = _operation(
     body="FeedbackForm",
     parameters=[_in_path("trace_id", "Id of a completion.")],
 )
+_BEGUN: Mapping[str, Schema] = {"202": {"description": "It runs.", "content": _json(_ref("Night"))}}
+POST_RETRAIN = _operation(
+    "begin_night", _json(_ref("Night")), body="RetrainForm", needs_body=False, others=_BEGUN
+)
+LIST_NIGHTS = _operation(
+    "list_nights",
+    _json(_object({"object": {"const": "list"}, "data": _array(_ref("Night"))})),
+)
+GET_NIGHT = _operation(
+    "get_night", _json(_ref("Night")), parameters=[_in_path("night_id", "Id of a night.")]
+)
 LIVEZ = _operation("livez", _STATUS)
 READYZ = _operation("readyz", _json(_object({"status": STRING, "checks": OBJECT})))
 VERSION = _operation(
@@ -311,7 +344,7 @@ def describe(app: FastAPI, *, keys_required: bool) -> dict[str, Any]:
         routes=app.routes,
     )
     _, forms = models_json_schema(
-        [(form, "validation") for form in (ChatForm, FeedbackForm, VerifyForm)],
+        [(form, "validation") for form in (ChatForm, FeedbackForm, RetrainForm, VerifyForm)],
         ref_template=REF,
     )
     defined: dict[str, Schema] = {**forms["$defs"], **REPLIES}

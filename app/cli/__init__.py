@@ -27,6 +27,8 @@ COMMANDS = {
     "db": "Bring the database to this version's schema.",
     "keys": "Create, list and revoke API keys.",
     "route": "Show what the router has learned, explain it, fit it and swap it.",
+    "retrain": "Run a night, see how nights went, promote a policy and take it back.",
+    "policies": "List the policies, newest first, and which one serves.",
     "cache": "Look into the cache and empty it.",
     "version": "Print the version.",
 }

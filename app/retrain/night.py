@@ -42,8 +42,8 @@ log = logging.getLogger("verivote.night")
 
 Load = Callable[[str, Path], Awaitable[None]]
 """Load a policy (name, folder) on every replica. Raises `EngineError`."""
-Evaluate = Callable[[str], Awaitable[tuple[Outcome, ...]]]
-"""How a model of this name answers the held-out prompts, each time the same with the same seeds."""
+Evaluate = Callable[[str, int], Awaitable[tuple[Outcome, ...]]]
+"""How a model of this name answers the held-out prompts: the same ones, seeded by that number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,9 +285,10 @@ class _Run:
         with self._in("load"):
             await parts.load(policy.name, Path(str(policy.path)))
         with self._in("evaluate"):
-            incumbent = await parts.evaluate(policy.incumbent)
+            seed = _seed(settings, self.night.day)
+            incumbent = await parts.evaluate(policy.incumbent, seed)
             parts.tell(f"{policy.incumbent} answered {len(incumbent)} held-out prompts")
-            candidate = await parts.evaluate(policy.name)
+            candidate = await parts.evaluate(policy.name, seed)
             parts.tell(f"{policy.name} answered {len(candidate)} held-out prompts")
         with self._in("gate"):
             self.pairs = pair_up(incumbent, candidate)
@@ -295,7 +296,7 @@ class _Run:
                 judge,
                 self.pairs,
                 gate_settings(settings),
-                seed=_seed(settings, self.night.day),
+                seed=seed,
                 kl=folder.kl(),
                 history=history_of(self.earlier),
             )

@@ -18,10 +18,14 @@ from ulid import ULID
 
 from app.api.auth import SESSION_COOKIE, authenticate, sign_session, tenant_of_key
 from app.errors import NotFound, RequestError, Unauthenticated, VerivoteError
+from app.retrain.schedule import next_time
+from app.retrain.select import WHY
 from app.store.base import Label, LabelKind
 from app.ui.cache_page import cache_page
 from app.ui.forms import check_token, form_token, read_form
 from app.ui.labels import label_panel
+from app.ui.night import night_page
+from app.ui.nights import nights_page
 from app.ui.reliability import reliability_page
 from app.ui.render import render, static_response
 from app.ui.shown import show_line
@@ -167,6 +171,34 @@ async def show_reliability(request: Request) -> Response:
     return render("reliability.html", page=context)
 
 
+@router.get("/nights")
+async def list_nights(request: Request) -> Response:
+    """What each night came to, and which policies there are."""
+    await authenticate(request, "admin")
+    state = request.app.state
+    retrain, now = state.settings.retrain, state.rim.clock()
+    context = nights_page(
+        await state.nights.list(),
+        await state.policies.list(),
+        next_at=next_time(now, retrain.schedule),
+        share=retrain.canary.share,
+        now=now,
+        session=_has_session(request),
+    )
+    return render("nights.html", page=context)
+
+
+@router.get("/nights/{night_id}")
+async def show_night(request: Request, night_id: str) -> Response:
+    """The report of one night."""
+    await authenticate(request, "admin")
+    night = await request.app.state.nights.get(night_id)
+    if night.report is None:
+        raise NotFound(f"Night '{show_line(night_id, 60)}' has no report yet.")
+    context = night_page(night.report, why=WHY, session=_has_session(request))
+    return render("night.html", page=context)
+
+
 @router.get("/login")
 async def ask_for_key(request: Request) -> Response:
     if request.app.state.settings.server.keys == "off":
@@ -242,7 +274,7 @@ def _login(wanted: str, message: str, *, status: int = 200) -> Response:
 
 def _local_path(wanted: str) -> str:
     """Where to go after the login: a path of the pages, never another site."""
-    known = wanted.startswith("/traces") or wanted in ("/cache", "/reliability")
+    known = wanted.startswith(("/traces", "/nights")) or wanted in ("/cache", "/reliability")
     return wanted if known and "\\" not in wanted else "/traces"
 
 

@@ -145,7 +145,7 @@ async def world(folder: Path, groups: Iterable[Group] = (), **retrain: Any) -> A
     adapters, told = Adapters(), list[str]()
     accuracy = {"smol": 0.4, "policy-1": 0.7, "policy-2": 0.75, "policy-3": 0.75}
 
-    async def evaluate(policy: str) -> tuple[Outcome, ...]:
+    async def evaluate(policy: str, seed: int) -> tuple[Outcome, ...]:
         rng = random.Random(policy)
         return tuple(outcome(n, rng, accuracy[policy]) for n in range(200))
 

@@ -134,7 +134,7 @@ async def test_a_cancelled_night_is_left_to_the_next_process(tmp_path):
     async with world(tmp_path, some_groups(30)) as here:
         reached = asyncio.Event()
 
-        async def hang(policy):
+        async def hang(policy, seed):
             reached.set()
             await asyncio.Event().wait()
 
@@ -153,7 +153,7 @@ async def test_a_command_that_is_interrupted_has_failed(tmp_path):
     async with world(tmp_path, some_groups(30)) as here:
         reached = asyncio.Event()
 
-        async def hang(policy):
+        async def hang(policy, seed):
             reached.set()
             await asyncio.Event().wait()
 
@@ -200,7 +200,7 @@ async def test_who_lost_the_night_stops(tmp_path):
         here.now[0] = NOON + LEASE_S + 1
         await claim_night(owned_by(here, "two"), here.settings, DAY)
 
-        async def hang(policy):
+        async def hang(policy, seed):
             await asyncio.Event().wait()
 
         night = await work_night(claim.night, replace(here.parts, evaluate=hang))
@@ -214,10 +214,10 @@ async def test_what_was_promoted_meanwhile_is_not_overthrown(tmp_path):
         # The next candidate is compared with policy-1; before it is done, policy-1 is taken back.
         evaluate = here.parts.evaluate
 
-        async def meanwhile(policy):
+        async def meanwhile(policy, seed):
             if policy == "policy-2":
                 await here.policies.rollback("main", now=NOON)
-            return await evaluate(policy)
+            return await evaluate(policy, seed)
 
         here.accuracy["policy-2"] = 0.95
         here.parts = replace(here.parts, evaluate=meanwhile)

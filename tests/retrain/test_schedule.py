@@ -112,7 +112,7 @@ async def test_a_gateway_that_stops_leaves_its_night_to_the_next(tmp_path: Path)
     async with world(tmp_path, some_groups(30)) as here:
         reached = asyncio.Event()
 
-        async def hang(policy: str) -> tuple[()]:
+        async def hang(policy: str, seed: int) -> tuple[()]:
             reached.set()
             await asyncio.Event().wait()
             return ()
