@@ -50,6 +50,7 @@ from app.voting.weights import MIN_QUESTIONS, fit_slope, within_question_auc  # 
 
 NO_ANSWER_SETS = ("folio", "game24", "proofwriter")
 """Left out of means: voting is near chance there, or does not decide at all."""
+TEN = 10
 MANY_ORDERS = 100
 """Where groups are so small that ten orders move them by points."""
 
@@ -152,7 +153,8 @@ def against_all(
         target=target,
         n=sum(len(each.recording.rows) for each in ours),
         found=f"{points(difference)} ({100 * mean_accuracy(ours):.2f} against "
-        f"{100 * mean_accuracy(fixed):.2f}) at {samples:.2f} samples, {took:.2f} rounds",
+        f"{100 * mean_accuracy(fixed):.2f}) at {samples:.2f} samples, {took:.2f} rounds"
+        + (blocks_met(ours, fixed, loss=loss) if loss else ""),
         met=met,
         data={
             "difference": asdict(difference),
@@ -161,6 +163,23 @@ def against_all(
             "rounds": took,
         },
     )
+
+
+def blocks_met(ours: Sequence[Replayed], fixed: Sequence[Replayed], *, loss: float) -> str:
+    """How often ten of the orders alone would have met the target: what luck does to it."""
+    orders = ours[0].setting.orders
+    met = 0
+    for first in range(0, orders, TEN):
+        gaps = [
+            fmean(
+                fmean(p.right for p in a[first : first + TEN])
+                - fmean(p.right for p in b[first : first + TEN])
+                for a, b in zip(x.played, y.played, strict=True)
+            )
+            for x, y in zip(ours, fixed, strict=True)
+        ]
+        met += 100 * fmean(gaps) >= -loss
+    return f"; met in {met} of {orders // TEN} blocks of ten orders" if orders > TEN else ""
 
 
 def compared(what: str, ours: Sequence[Replayed], fixed: Sequence[Replayed]) -> Line:
