@@ -95,9 +95,9 @@ async def _paths(replica: Upstream) -> dict[str, str]:
     }
 
 
-async def loads_adapters(replica: Upstream) -> bool:
+async def loads_adapters(replica: Upstream, *, within_s: float) -> bool:
     """True when there is something to load them with. The request names none, so none is loaded."""
-    reply = await replica.exchange("POST", LOAD, b"{}", within_s=LIST_WITHIN_S)
+    reply = await replica.exchange("POST", LOAD, b"{}", within_s=within_s)
     return reply.status in (400, 422) and not _has_no_route(reply.status, reply.data)
 
 

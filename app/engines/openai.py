@@ -16,11 +16,10 @@ from pathlib import Path
 from app.engines.adapters import Adapters
 from app.engines.asking import Asking
 from app.engines.base import Capabilities, DeltaSink, EngineModel, ServerState
-from app.engines.drawing import PATH, OpenAIDrawing
+from app.engines.drawing import OpenAIDrawing
 from app.engines.limits import InflightSamples
-from app.engines.probe import MODELS_WITHIN_S, PROMPT, Probe, read_models
-from app.engines.upstream import Upstream, error_of
-from app.engines.wire import write_json
+from app.engines.probe import MODELS_WITHIN_S, Probe, read_models
+from app.engines.upstream import Upstream
 from app.group import Draw, Plan, Task
 from app.settings import EngineSettings
 
@@ -55,21 +54,14 @@ class OpenAIEngine:
         for each in (self._upstream, *self._replicas):
             await each.close()
 
-    def move_to(self, base_url: str) -> None:
-        """The server listens elsewhere from now on, and may be another one."""
-        self._upstream.settings = self._upstream.settings.model_copy(update={"base_url": base_url})
-        self._probe.forget()
+    async def move_to(self, base_url: str, *, within_s: float) -> None:
+        """The server listens here from now on; find out what it can do.
 
-    async def warm_up(self, *, within_s: float) -> None:
-        """Have one token drawn, so that nobody else waits for what is made on first use.
-
-        Raises `EngineError`.
+        It may take so long for a reply: the first ones wait for what is made on first use. Raises
+        `EngineError`.
         """
-        said = {"role": "user", "content": PROMPT}
-        body = {"model": self._upstream.settings.model, "messages": [said], "max_tokens": 1}
-        reply = await self._upstream.exchange("POST", PATH, write_json(body), within_s=within_s)
-        if reply.status != 200:
-            raise error_of(reply.status, reply.data, reply.headers, self.name)
+        self._upstream.settings = self._upstream.settings.model_copy(update={"base_url": base_url})
+        await self._probe.ask_anew(within_s=within_s)
 
     def draw(
         self, task: Task, plan: Plan, draw: Draw, on_delta: DeltaSink | None = None

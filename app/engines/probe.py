@@ -118,9 +118,15 @@ class Probe:
         self._again_at: float | None = 0.0
         self.known = Facts()
 
-    def forget(self) -> None:
-        """Ask anew: there may be another server now."""
-        self.known, self._again_at = Facts(), 0.0
+    async def ask_anew(self, *, within_s: float) -> None:
+        """There is another server now, which may take so long for each reply.
+
+        Raises `EngineError`, and then nothing is known of it.
+        """
+        async with self._lock:
+            self.known, self._again_at = Facts(), 0.0
+            await self._ask(models_s=within_s, tokens_s=within_s)
+            self._again_at = None
 
     async def relist(self) -> None:
         """Read the model list anew, which has changed. Raises `EngineError`."""
@@ -133,7 +139,7 @@ class Probe:
             async with self._lock:
                 if self._is_due():
                     try:
-                        await self._ask()
+                        await self._ask(models_s=MODELS_WITHIN_S, tokens_s=LOGPROBS_WITHIN_S)
                         self._again_at = None
                     except EngineError:
                         self._again_at = self._clock() + AGAIN_AFTER_S
@@ -142,9 +148,9 @@ class Probe:
     def _is_due(self) -> bool:
         return self._again_at is not None and self._clock() >= self._again_at
 
-    async def _ask(self) -> None:
+    async def _ask(self, *, models_s: float, tokens_s: float) -> None:
         known = self.known
-        listed = await self._listed(MODELS_WITHIN_S)
+        listed = await self._listed(models_s)
         known.models = tuple(listed)
         known.adapters = any(listed.values())
         owners = {model.owned_by for model in listed}
@@ -153,22 +159,24 @@ class Probe:
             known.n = True if known.n is None else known.n
             known.logprobs = known.token_ids = True
         if known.server == "vllm" and known.models:
-            await self._ask_vllm(known)
+            await self._ask_vllm(known, tokens_s)
 
     async def _listed(self, within_s: float) -> dict[EngineModel, bool]:
         return read_models(await self._upstream.get_json("/models", within_s=within_s))
 
-    async def _ask_vllm(self, known: Facts) -> None:
+    async def _ask_vllm(self, known: Facts, within_s: float) -> None:
         model = self._upstream.settings.model or known.models[0].id
-        hot, known.token_ids = await self._first_token(model, 1.0)
-        cold, _ = await self._first_token(model, 0.5)
+        hot, known.token_ids = await self._first_token(model, 1.0, within_s)
+        cold, _ = await self._first_token(model, 0.5, within_s)
         # Halving the temperature moves the leading logprob, unless it is that before temperature.
         known.processed_logprobs = abs(hot - cold) > 1e-3
-        known.adapters = await loads_adapters(self._upstream)
+        known.adapters = await loads_adapters(self._upstream, within_s=within_s)
         for missing in known.lacks():
             log.warning("engine '%s' lacks %s", self._upstream.name, missing)
 
-    async def _first_token(self, model: str, temperature: float) -> tuple[float, bool]:
+    async def _first_token(
+        self, model: str, temperature: float, within_s: float
+    ) -> tuple[float, bool]:
         """The leading logprob, and whether ids of tokens were sent."""
         body = {
             "model": model,
@@ -183,7 +191,7 @@ class Probe:
         response = await self._upstream.post(
             "/chat/completions",
             orjson.dumps(body),
-            first_byte_s=LOGPROBS_WITHIN_S,
+            first_byte_s=within_s,
             on_attempt=lambda: None,
         )
         try:

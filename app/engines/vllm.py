@@ -175,16 +175,14 @@ class VLLMEngine:
         return reply.status_code == httpx.codes.OK
 
     async def _prepare(self, port: int) -> None:
-        """Once the model is loaded: a first token, the adapters, and what it can do."""
-        self._inner.move_to(f"http://127.0.0.1:{port}/v1")
-        await self._inner.warm_up(within_s=self._settings.start_s)
+        """Once the model is loaded: a first token, what it can do, and the adapters."""
+        await self._inner.move_to(f"http://127.0.0.1:{port}/v1", within_s=self._settings.start_s)
         for name, path in self._loaded.items():
             try:
                 await self._inner.load_policy(name, path)
             except EngineError as error:
                 # The others and the model itself are worth more than this one.
                 log.error("engine '%s': %s", self.name, error.message)
-        await self._inner.capabilities()
 
 
 class _Asking:

@@ -10,7 +10,7 @@ import pytest
 
 from app.engines.probe import AGAIN_AFTER_S, Probe, read_models
 from app.engines.upstream import Upstream
-from app.errors import EngineGarbage
+from app.errors import EngineError, EngineGarbage
 from app.settings import EngineSettings
 from tests.engines.drawing import begin, faked, take
 from tests.fakes.upstream import (
@@ -94,6 +94,22 @@ async def test_what_a_vllm_lacks_for_training_is_named_with_the_fix(
     assert [record.args[1] for record in caplog.records] == list(found)
     assert known.adapters is (loading is REFUSED)
     assert asked == [{}]
+
+
+async def test_a_server_that_is_another_one_now_is_asked_anew() -> None:
+    async with (
+        faked(scripted("4"), always(model_list("a", owned_by="llamacpp"))) as (_, engine),
+        FakeUpstream(like_vllm(processed=True), always(model_list("b", owned_by="vllm"))) as other,
+    ):
+        before = await engine.capabilities()
+        await engine.move_to(other.url, within_s=30)
+        after = await engine.capabilities()
+        other.models = always(error_reply(503, "away"))
+        with pytest.raises(EngineError):
+            await engine.move_to(other.url, within_s=30)
+        lost = await engine.capabilities()
+
+    assert [each.server for each in (before, after, lost)] == ["llama.cpp", "vllm", "openai"]
 
 
 async def test_of_another_server_nothing_is_said() -> None:
