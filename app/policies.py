@@ -124,7 +124,9 @@ class PolicyBook:
         by_name = {policy.name: policy for policy in known}
         active = next((p for p in known if p.status == "active"), None)
         canary = next((p for p in known if p.status == "canary"), None)
-        before = self._serving.get(engine, Serving(policy=None))
+        # Until it is loaded, the base model answers in its place, and says so.
+        unloaded = Serving(policy=None, degraded=active is not None)
+        before = self._serving.setdefault(engine, unloaded)
         loaded = await self._loaded(engine)
         served = active
         while served is not None and not await self._is_ready(served, loaded):

@@ -103,6 +103,25 @@ async def test_without_any_adapter_the_base_model_serves_and_says_so(here: World
     assert (book.serving("main", "t"), book.is_degraded("main")) == (None, True)
 
 
+async def test_until_it_is_loaded_the_base_model_serves_and_says_so(here: World) -> None:
+    await here.policies.activate("policy-1", now=NOON)
+    book = book_of(here)
+    loading = asyncio.Event()
+
+    async def load(name: str, path: Path) -> None:
+        loading.set()
+        await asyncio.Event().wait()
+
+    here.adapters.load_policy = load  # type: ignore[method-assign]
+    turn = asyncio.create_task(book.turn())
+    await loading.wait()
+    meanwhile = book.serving("main", "t"), book.is_degraded("main")
+    turn.cancel()
+    await asyncio.gather(turn, return_exceptions=True)
+
+    assert meanwhile == (None, True)
+
+
 async def test_a_server_that_forgot_its_adapters_gets_them_again(here: World) -> None:
     await here.policies.activate("policy-1", now=NOON)
     book = book_of(here)
