@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from app.errors import NotFound, StoreError
 from app.learning import read_model
-from app.routing.examples import example_of
+from app.routing.examples import Example, example_of
 from app.routing.fit import Fitted, RowsOfRoute
 from app.routing.model import DifficultyModel
-from app.store.labelled import LabelledLog, place_at
+from app.store.labelled import Event, LabelledLog, place_at
 from app.store.learned import Learned, LearnedStates
 
 PAGE = 200
@@ -56,16 +56,7 @@ async def refit(
     for name, rows in sorted(routes.items()):
         tell(f"fitting route {name}")
         fitted = await asyncio.to_thread(rows.fit)
-        fresh = Learned(
-            kind="difficulty",
-            route=name,
-            version=1,
-            created_at=now,
-            labels=rows.model.labels,
-            last_trace_id=upto,
-            state=rows.model.to_state(),
-        )
-        saved = await _save(states, fresh) if keep else None
+        saved = await _keep(log, states, name, rows, upto, now=now) if keep else None
         model = rows.model.to_model(name, saved.version if saved else 0, max_loss=max_loss)
         done.append(Refit(route=name, fitted=fitted, model=model, saved=saved))
     return tuple(done)
@@ -82,8 +73,17 @@ async def use_version(states: LearnedStates, route: str, version: int, *, now: f
         kept = [str(each.version) for each in await states.versions("difficulty", route)]
         known = f"kept are {', '.join(kept)}" if kept else "it has learned nothing yet"
         raise NotFound(f"route '{route}' has no version {version}; {known}", param="version")
-    again = dataclasses.replace(wanted, created_at=now)
-    return await _save(states, again, at_newest_place=True)
+    for _ in range(TRIES):
+        newest = (await states.newest("difficulty"))[route]
+        again = dataclasses.replace(
+            wanted,
+            version=newest.version + 1,
+            created_at=now,
+            last_trace_id=newest.last_trace_id,
+        )
+        if await states.save(again):
+            return again
+    raise _too_busy(route)
 
 
 def model_of(saved: Learned, *, max_loss: float) -> DifficultyModel:
@@ -102,15 +102,8 @@ async def _replay(
     after, is_last, read = None, False, 0
     while not is_last:
         page = await log.events(after, PAGE, until=until)
-        for event in page.events:
-            known = event.labelled
-            name = known.group.plan.route_name
-            if only and name != only:
-                continue
-            example = example_of(
-                known.group, right=known.right, truth=known.truth, source=known.source
-            )
-            if example is not None:
+        for name, example in _examples(page.events):
+            if not only or name == only:
                 routes[name].learn(example)
         after, is_last = page.upto, page.is_last
         read += len(page.events)
@@ -118,14 +111,48 @@ async def _replay(
     return dict(routes), after
 
 
-async def _save(states: LearnedStates, state: Learned, *, at_newest_place: bool = False) -> Learned:
-    """Save a state as the version after the newest. A gateway may be quicker, so it is tried
-    again."""
+async def _keep(
+    log: LabelledLog,
+    states: LearnedStates,
+    route: str,
+    rows: RowsOfRoute,
+    upto: str | None,
+    *,
+    now: float,
+) -> Learned:
+    """Save what was fitted, once it holds all that the newest version holds: gateways go on from
+    there, and would not come back for what it lacks."""
     for _ in range(TRIES):
-        newest = (await states.newest("difficulty")).get(state.route)
-        saved = dataclasses.replace(state, version=newest.version + 1 if newest else 1)
-        if at_newest_place and newest is not None:
-            saved = dataclasses.replace(saved, last_trace_id=newest.last_trace_id)
-        if await states.save(saved):
-            return saved
-    raise StoreError(f"gateways keep saving versions of route '{state.route}'; try again")
+        newest = (await states.newest("difficulty")).get(route)
+        goal = newest.last_trace_id if newest else None
+        while goal is not None and (upto is None or upto < goal):
+            page = await log.events(upto, PAGE, until=goal)
+            for name, example in _examples(page.events):
+                if name == route:
+                    rows.model.learn(example)
+            upto = goal if page.is_last else page.upto
+        fresh = Learned(
+            kind="difficulty",
+            route=route,
+            version=newest.version + 1 if newest else 1,
+            created_at=now,
+            labels=rows.model.labels,
+            last_trace_id=upto,
+            state=rows.model.to_state(),
+        )
+        if await states.save(fresh):
+            return fresh
+    raise _too_busy(route)
+
+
+def _examples(events: Sequence[Event]) -> Iterator[tuple[str, Example]]:
+    """What the events teach, with the name of the route that it teaches."""
+    for event in events:
+        known = event.labelled
+        example = example_of(known.group, right=known.right, truth=known.truth, source=known.source)
+        if example is not None:
+            yield known.group.plan.route_name, example
+
+
+def _too_busy(route: str) -> StoreError:
+    return StoreError(f"gateways keep saving versions of route '{route}'; try again")

@@ -84,7 +84,9 @@ def find_difficulty(
         told.append(Reason(feature="vote_kept", value=keep_vote, contribution=0.0))
     if standing != DECIDES:
         return _told(by_hand, standing, *told)
-    weightiest = sorted(judged.parts.items(), key=lambda part: -abs(part[1]))[:MOST_REASONS]
+    weightiest = sorted(model.parts(features).items(), key=lambda part: -abs(part[1]))[
+        :MOST_REASONS
+    ]
     learned = Difficulty(
         score=judged.rank,
         threshold=judged.share,

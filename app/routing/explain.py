@@ -80,7 +80,7 @@ def _learned(prompt: str, features: Features, model: DifficultyModel, policy: st
         Part(name=text, contribution=round(online.part_of(place, inputs), 4))
         for text, place in read_grams(prompt)
     ]
-    parts = [Part(name=n, contribution=round(c, 4)) for n, c in judged.parts.items()]
+    parts = [Part(name=n, contribution=round(c, 4)) for n, c in model.parts(features).items()]
     return LearnedView(
         version=model.version,
         standing=model.standing_for(features, policy),

@@ -102,7 +102,6 @@ class Judgement:
     """At or above this rank a task is hard; 0: none is sent to one sample."""
     expected_gain: float | None
     """The score, calibrated: what one sample would lose. None where nothing is known yet."""
-    parts: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,8 +132,11 @@ class DifficultyModel:
             rank=ladder.rank(score),
             share=ladder.share,
             expected_gain=self.breakpoints.at(score),
-            parts=self.predictor.parts(inputs),
         )
+
+    def parts(self, features: Features) -> dict[str, float]:
+        """What each feature added to the score."""
+        return self.predictor.parts(inputs_of(features, self.pass_rate))
 
     def ladder_for(self, features: Features) -> Ladder:
         return self.ladder_decisive if features.decisive else self.ladder
