@@ -34,8 +34,6 @@ OnSteps = Callable[[int], None]
 class TrainerFailed(VerivoteError):
     """The trainer ended without a result."""
 
-    code = "trainer_failed"
-
 
 def find_python(named: str) -> str:
     """The interpreter of the setting `retrain.python`, else this one. Raises `ConfigError`."""

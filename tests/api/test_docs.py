@@ -11,7 +11,8 @@ import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from app.api import chat, errors, health, invalid, models, traces
+from app.api import chat, errors, health, invalid, models, nights, traces
+from app.api.nights_query import RetrainForm
 from app.api.traces_query import FeedbackForm, TraceQuery
 from app.api.wire import ChatForm, VerifyForm
 from app.errors import CacheError, ConfigError, VerivoteError
@@ -22,6 +23,7 @@ NEVER_SENT = {ConfigError.code}
 SOURCES = [
     *(ROOT / "app" / "api").glob("*.py"),
     ROOT / "app" / "rim.py",
+    ROOT / "app" / "store" / "nights.py",
 ]
 
 
@@ -62,18 +64,17 @@ def test_every_header_of_ours_is_documented() -> None:
     assert missing == set()
 
 
-@pytest.mark.parametrize("form", [ChatForm, VerifyForm, FeedbackForm, TraceQuery])
+@pytest.mark.parametrize("form", [ChatForm, VerifyForm, FeedbackForm, TraceQuery, RetrainForm])
 def test_every_parameter_and_option_is_documented(form: type[BaseModel]) -> None:
     assert [name for name in form.model_fields if not re.search(rf"[`\"]{name}[`\"]", DOCS)] == []
 
 
 def test_every_route_is_documented() -> None:
     app = FastAPI()
-    for router in (chat.router, models.router, traces.router, health.router):
+    for router in (chat.router, models.router, traces.router, nights.router, health.router):
         app.include_router(router)
 
     paths = [
-        path.replace("{trace_id}", "{id}").replace("{model}", "{id}")
-        for path in app.openapi()["paths"]
+        re.sub(r"\{(trace_id|night_id|model)\}", "{id}", path) for path in app.openapi()["paths"]
     ]
     assert [path for path in paths if f"{path}`" not in DOCS] == []

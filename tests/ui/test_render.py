@@ -15,6 +15,7 @@ from app.ui import pages
 from app.ui.cache_page import CachePage
 from app.ui.labels import LabelPanel
 from app.ui.night import NightPage
+from app.ui.nights import NightsPage
 from app.ui.reliability import ReliabilityPage
 from app.ui.render import HERE, environment, render, static_names, static_response
 from app.ui.trace_detail import TraceDetail
@@ -28,6 +29,7 @@ PAGES = {
     "notice.html": pages.Notice,
     "cache.html": CachePage,
     "night.html": NightPage,
+    "nights.html": NightsPage,
 }
 FILES = sorted([*(HERE / "templates").iterdir(), *(HERE / "static").iterdir()])
 
