@@ -133,7 +133,10 @@ def _line(row: TraceSummary) -> tuple[str, ...]:
 
 def _facts(group: Group, labels: tuple[Label, ...]) -> list[tuple[str, str]]:
     plan, decision = group.plan, group.decision
-    reasons = ", ".join(f"{r.feature} {r.contribution:+.2f}" for r in plan.reasons)
+    reasons = ", ".join(
+        f"{r.feature} {r.contribution:+.2f}" if r.contribution else f"{r.feature}: {r.value}"
+        for r in plan.reasons
+    )
     facts = [
         ("trace", printable(group.trace_id)),
         ("received", _time(group.task.received_at)),
