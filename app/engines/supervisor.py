@@ -112,8 +112,9 @@ class Supervisor:
         while True:
             try:
                 why, was_steady = await self._run_once()
-            except OSError as refused:
-                why, was_steady = f"cannot be started: {refused.strerror}", False
+            except Exception as fault:  # else it would be "starting" for ever
+                log.exception("engine '%s': its supervisor failed", self._name)
+                why, was_steady = f"cannot be run: {fault}", False
             failed = 1 if was_steady else failed + 1
             given_up = failed >= patience.launches
             words = "\n".join((why, *self._tail()))

@@ -238,6 +238,18 @@ async def test_a_server_that_cannot_be_prepared_is_started_anew(fake: FakeVLLM) 
     assert len(ports) == 2
 
 
+async def test_no_fault_of_the_gateways_own_leaves_it_starting_for_ever(fake: FakeVLLM) -> None:
+    def none_is_free() -> int:
+        raise OSError("no port is free")
+
+    async with supervised(fake, pick_port=none_is_free) as supervisor:
+        await until(supervisor, "failed")
+        why = supervisor.state.why
+
+    assert "cannot be run: no port is free" in why
+    assert fake.launches == []
+
+
 async def test_a_command_that_does_not_exist_is_named(tmp_path: Path) -> None:
     async def never(port: int) -> bool | None:
         return None
