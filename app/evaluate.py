@@ -34,8 +34,11 @@ from app.store.training_log import TrainingLog
 from verifiers.base import VerifierSpec
 
 AT_ONCE = 16
-"""Prompts in flight."""
-TRIES = 2
+"""Prompts in flight at most."""
+ITS_SHARE = 2
+"""One in so many of the engine's samples in flight may be ours: others are served meanwhile."""
+WAITS_S = (0.0, 1.0, 4.0, 15.0)
+"""Before each try of a prompt that an engine had no room for, or failed at."""
 DEADLINE_MS = 300_000
 LOOKED_AT = 20
 """Groups looked at for each held-out prompt that is wanted: most prompts come more than once."""
@@ -69,15 +72,30 @@ async def evaluate(
         cache=MemoryCache(ttl_s=60.0, max_bytes=0, clock=rim.clock),
         policies=None,
     )
-    turns = asyncio.Semaphore(AT_ONCE)
+    turns: dict[str, asyncio.Semaphore] = {}
 
     async def one(prompt: HeldOut) -> Outcome | None:
-        async with turns:
+        engine = prompt.task.engine
+        if engine not in turns:
+            turns[engine] = asyncio.Semaphore(_at_once(rim, engine, k))
+        async with turns[engine]:
             return await _outcome(apart, prompt, policy, k, seed)
 
-    async with asyncio.TaskGroup() as all_of_them:
-        asked = [all_of_them.create_task(one(prompt)) for prompt in prompts]
-    return tuple(outcome for task in asked if (outcome := task.result()) is not None)
+    asked = [asyncio.ensure_future(one(prompt)) for prompt in prompts]
+    try:
+        outcomes = await asyncio.gather(*asked)
+    finally:
+        for each in asked:
+            each.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
+    return tuple(outcome for outcome in outcomes if outcome is not None)
+
+
+def _at_once(rim: Rim, engine: str, k: int) -> int:
+    """Prompts in flight. More than the engine has room for would be turned away, not queued."""
+    settings = rim.settings.engines.get(engine)
+    room = settings.max_inflight // ITS_SHARE // k if settings else 1
+    return max(1, min(AT_ONCE, room))
 
 
 async def _outcome(rim: Rim, prompt: HeldOut, policy: str, k: int, seed: int) -> Outcome | None:
@@ -94,15 +112,24 @@ async def _outcome(rim: Rim, prompt: HeldOut, policy: str, k: int, seed: int) ->
 async def _answer(
     rim: Rim, prompt: HeldOut, policy: str, k: int, seed: int, *, greedy: bool
 ) -> Group:
-    for _ in range(TRIES):
+    for wait_s in WAITS_S:
+        await asyncio.sleep(wait_s)
         task = _asked(rim, prompt, policy, k, seed, greedy=greedy)
         opened = await open_task(task, rim)
         # Another model's answer would say nothing of this one.
         group = await answer(replace(opened, plan=replace(opened.plan, fallback="")), rim)
-        if group.error is None and group.scored:
+        if group.error is None and _is_whole(group, k):
             return group
-    why = group.error.message if group.error else "nothing was drawn"
+        if group.error is not None and 400 <= group.error.status < 429:
+            break  # the server will not have it, however often it is asked
+    why = group.error.message if group.error else "some of its samples did not end"
     raise EngineError(f"{policy} did not answer a held-out prompt: {why}")
+
+
+def _is_whole(group: Group, k: int) -> bool:
+    """A policy whose samples are cut more often must not look as good as one that ends them."""
+    ended = [each for each in group.scored if each.sample.finish_reason is not None]
+    return len(ended) >= k
 
 
 def _asked(rim: Rim, prompt: HeldOut, policy: str, k: int, seed: int, *, greedy: bool) -> Task:
