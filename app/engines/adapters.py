@@ -1,8 +1,8 @@
 """Adapters of trained policies on the replicas of one vLLM: loaded, unloaded, listed.
 
 A load reaches only the server that it is sent to, so every replica is told; the copies that one
-server runs itself (`--data-parallel-size`) are told by it. Names are never used
-twice for other weights: vLLM would answer from a prefix cache that the old ones have filled.
+server runs itself (`--data-parallel-size`) are told by it. Names are never used twice for other
+weights: vLLM would answer from a prefix cache that the old ones have filled.
 """
 
 from __future__ import annotations
