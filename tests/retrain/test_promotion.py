@@ -14,7 +14,10 @@ from app.group import Group
 from app.retrain.promotion import HOUR_S, CanaryWatch, count, promote, roll_back
 from app.retrain.rollout import CanaryCounts
 from app.settings import ShareSettings
+from app.store import schema
+from app.store.policies import Policy
 from app.store.sql import SqlStore
+from tests.postgres import Server
 from tests.retrain.nights import NOON, World, some_groups, world
 from tests.store.groups import failed_group, make_group, trace_id_at
 
@@ -90,6 +93,30 @@ async def test_what_counts_is_what_chance_sent_there(tmp_path: Path) -> None:
     assert counts == CanaryCounts(
         canary_requests=3, canary_failures=2, incumbent_requests=1, incumbent_failures=1
     )
+
+
+@pytest.mark.postgres
+async def test_postgres_counts_the_same(tmp_path: Path, postgres: Server) -> None:
+    url = postgres.new_database()
+    await schema.upgrade(url)
+    store = SqlStore(url, tmp_path / "spool.db", clock=lambda: NOON)
+    await store.start()
+    for group in (answered(1, "policy-1", right=False), answered(2, "smol", right=True)):
+        await store.append(group)
+    await store._drainer.settle(within_s=10)
+    policy = Policy(
+        name="policy-1",
+        engine="main",
+        parent=None,
+        base_model="smol",
+        path=None,
+        sha256=None,
+        created_at=NOON,
+    )
+    counts = await count(store.engine, policy, since=NOON)
+    await store.close()
+
+    assert counts == CanaryCounts(canary_requests=1, canary_failures=1, incumbent_requests=1)
 
 
 @pytest.mark.parametrize(
