@@ -139,7 +139,7 @@ class PolicyBook:
             degraded=degraded,
         )
         if self._serving[engine] != before:
-            log.info("%s is served by %s", engine, self._serving[engine])
+            log.info("%s is served by %s", engine, _said(self._serving[engine]))
         kept = {p.name for p in (active, canary, served) if p is not None}
         if active is not None and active.parent in by_name:
             kept.add(str(active.parent))
@@ -185,6 +185,12 @@ class PolicyBook:
                 await self._engines[engine].unload_policy(policy.name)
             except EngineError as failed:
                 log.warning("%s could not be unloaded: %s", policy.name, failed.message)
+
+
+def _said(serving: Serving) -> str:
+    tried = f", {serving.canary} tries a share" if serving.canary else ""
+    fell_back = ", because the active policy cannot be loaded" if serving.degraded else ""
+    return f"{serving.policy or 'the base model'}{tried}{fell_back}"
 
 
 def draw(canary: str, trace_id: str) -> float:

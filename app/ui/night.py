@@ -254,6 +254,9 @@ def _facts(report: Json) -> Iterable[Fact]:
             value=f"{training['steps']:,}",
             help=f"in {show_seconds(seconds)}" if seconds else "",
         )
+    if phases := report.get("phases"):
+        took = ", ".join(f"{phase} {show_seconds(seconds)}" for phase, seconds in phases.items())
+        yield Fact(name="Wall time", value=show_seconds(sum(phases.values())), help=took)
     yield Fact(name="Objective", value=show_line(report["night"]["objective"], 40))
 
 

@@ -33,6 +33,16 @@ def test_a_promoted_night_shows_every_stage() -> None:
     assert page.left_out[0].reason == "every sample was right"
 
 
+def test_what_each_phase_took_is_told() -> None:
+    report = {**reports.promoted(), "phases": {"select": 3.0, "train": 610.0}}
+    facts = {fact.name: fact for fact in night_page(report).facts}
+
+    assert (facts["Wall time"].value, facts["Wall time"].help) == (
+        "10 min",
+        "select 3 s, train 10 min",
+    )
+
+
 def test_a_refused_night_says_why_first() -> None:
     page = night_page(reports.refused())
 
