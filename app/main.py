@@ -26,8 +26,7 @@ from app.learning import Learning
 from app.metrics import observe_cache
 from app.policies import PolicyBook
 from app.retrain.evidence import Outcome
-from app.retrain.night import NightParts
-from app.retrain.objectives import check_name
+from app.retrain.night import NightParts, check_objective
 from app.retrain.promotion import CanaryWatch
 from app.retrain.schedule import Nightly
 from app.routing.routes import CompiledRoute, compile_route
@@ -132,7 +131,7 @@ def check_settings(settings: Settings) -> None:
     load_plugins(settings)
     make_pools(settings)
     make_routes(settings)
-    check_name(settings.retrain.objective)
+    check_objective(settings.retrain)
 
 
 def make_runner(settings: Settings, engines: Mapping[str, Engine], on_canary: OnCanary) -> Runner:
@@ -240,6 +239,7 @@ def create_app(settings: Settings) -> FastAPI:
     """
     if not settings.engines:
         raise ConfigError("no engine is configured; add [engines.main] or start with --upstream")
+    check_objective(settings.retrain)
     engines = {
         name: make_engine(name, each, settings.data) for name, each in settings.engines.items()
     }

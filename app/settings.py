@@ -355,6 +355,15 @@ class GateSettings(Section):
         (), description="Signs of degeneration that never alarm."
     )
 
+    @model_validator(mode="after")
+    def _can_be_passed(self) -> GateSettings:
+        if not self.file and self.max_prompts < self.min_prompts:
+            raise ValueError(
+                f"max_prompts is {self.max_prompts} and min_prompts {self.min_prompts}: "
+                "no policy could ever pass"
+            )
+        return self
+
 
 class ShareSettings(Section):
     share: float = Field(
@@ -487,6 +496,7 @@ class Settings(Section):
             raise ValueError(f"verifiers.judge_engine names engine '{judge}'; known: {known}")
         if self.engines and self.retrain.schedule != "off":
             self._check_engine("retrain.engine", self.retrain.engine)
+        self._check_rank()
         self._check_routes()
         if self.server.keys == "off" and self.server.host not in LOOPBACK_HOSTS:
             raise ValueError(
@@ -494,6 +504,14 @@ class Settings(Section):
                 'off loopback a key is required; set server.keys = "required"'
             )
         return self
+
+    def _check_rank(self) -> None:
+        engine, rank = self.engines.get(self.retrain.engine), self.retrain.lora_rank
+        if engine is not None and engine.kind == "vllm" and rank > engine.max_lora_rank:
+            raise ValueError(
+                f"retrain.lora_rank is {rank} and engines.{self.retrain.engine}.max_lora_rank "
+                f"{engine.max_lora_rank}: the server would not load what is trained"
+            )
 
     def _check_engine(self, key: str, engine: str) -> None:
         if engine not in self.engines:

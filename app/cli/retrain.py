@@ -26,7 +26,7 @@ from app.cli.serve import engine_flags, with_sdk_engine
 from app.cli.tables import print_table, printable
 from app.errors import ConfigError, StoreError, VerivoteError
 from app.main import bare_rim, night_parts
-from app.retrain.night import claim_night, plan_night, today, work_night
+from app.retrain.night import check_objective, claim_night, plan_night, today, work_night
 from app.retrain.promotion import promote as promote_policy
 from app.retrain.promotion import roll_back
 from app.retrain.schedule import next_time
@@ -100,6 +100,7 @@ def run(
         flags["retrain"] = {"gate": {"file": str(gate_file)}}
     settings = with_sdk_engine(settings_from(config, data, flags), os.environ)
     retrain = _with_objective(settings.retrain, objective)
+    check_objective(retrain)
     wanted_day = wanted_day or today(time.time())
     if dry_run:
         selection = asyncio.run(_plan(settings, retrain, wanted_day))

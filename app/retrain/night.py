@@ -87,7 +87,7 @@ async def claim_night(
     again: bool = False,
 ) -> Claim:
     """Make a night ours, if nobody has it. Raises `ConfigError` for one that could not begin."""
-    check_name(settings.objective)
+    check_objective(settings)
     find_python(settings.python)
     base_folder(settings, parts.engine_model)
     return await parts.nights.claim(
@@ -101,8 +101,17 @@ async def claim_night(
     )
 
 
+def check_objective(settings: RetrainSettings) -> None:
+    """Raises `ConfigError` with the setting's name."""
+    try:
+        check_name(settings.objective)
+    except ConfigError as unknown:
+        raise ConfigError(f"retrain.{unknown.message}") from None
+
+
 async def plan_night(parts: NightParts, settings: RetrainSettings, day: date) -> Selection:
     """What a night of this day would train on. Nothing is written."""
+    check_objective(settings)
     lineage = await _lineage(parts, settings.engine)
     window = _window(settings, day, parts.clock())
     seed = _seed(settings, day)

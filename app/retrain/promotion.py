@@ -74,6 +74,12 @@ class CanaryWatch:
 
     async def _judge(self, policy: Policy) -> None:
         since, now = policy.changed_at or policy.created_at, self._clock()
+        if self._settings.share == 0:
+            # Switched off while it served: nobody would be sent to it, and it passed the gate.
+            reason = "the gate let it pass, and retrain.canary was switched off"
+            if await self._policies.end_canary(policy.name, promote=True, now=now):
+                await amend(self._nights, policy, status="promoted", reason=reason, now=now)
+            return
         counts = await count(self._database, policy, since=since)
         share = Share(counts=counts, settings=canary_test(self._settings))
         is_over = now - since > HOUR_S * self._settings.max_hours

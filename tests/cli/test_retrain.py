@@ -114,6 +114,8 @@ def test_the_schedule_is_told(tmp_path: Path) -> None:
         ('schedule = "2:30"', "retrain.schedule"),
         ('objektive = "grpo"', "did you mean 'objective'?"),
         ("[retrain.gate]\nalhpa = 0.1", "unknown key 'retrain.gate.alhpa'; did you mean 'alpha'?"),
+        ('objective = "gpro"', "retrain.objective 'gpro' is not known; known: tapered"),
+        ("[retrain.gate]\nmax_prompts = 50", "no policy could ever pass"),
         ('engine = "other"\nschedule = "02:30"', "retrain.engine names engine 'other'"),
     ],
 )
@@ -125,6 +127,14 @@ def test_a_wrong_setting_is_named(tmp_path: Path, retrain_section: str, said: st
     with pytest.raises(ConfigError) as wrong:
         invoke("run", "--config", str(config), "--data", str(tmp_path))
     assert said in wrong.value.message
+
+
+def test_an_adapter_that_the_server_would_not_load_is_refused(data: Path) -> None:
+    config = data / "v.toml"
+    config.write_text('[engines.main]\nkind = "vllm"\nmodel = "smol"\n[retrain]\nlora_rank = 64\n')
+
+    with pytest.raises(ConfigError, match=r"lora_rank is 64 and engines.main.max_lora_rank 32"):
+        invoke("status", "--config", str(config), "--data", str(data))
 
 
 def test_a_vllm_that_the_gateway_runs_is_left_to_the_gateway(data: Path) -> None:

@@ -170,6 +170,18 @@ async def test_when_its_time_is_over_the_likelier_is_taken(
     assert "its 2 hours are over" in night.report["night"]["reason"]
 
 
+async def test_a_canary_that_was_switched_off_serves(tmp_path: Path) -> None:
+    async with world(tmp_path, some_groups(30), canary=SHARE) as here:
+        await a_canary(here)
+        off = ShareSettings(share=0.0)
+        await CanaryWatch(here.database, off, clock=lambda: here.now[0]).turn()
+        policy = await here.policies.get("policy-1")
+        (night,) = await here.parts.nights.list()
+
+    assert policy is not None
+    assert (policy.status, night.status) == ("active", "promoted")
+
+
 async def test_a_person_takes_a_policy_back_and_the_night_says_so(tmp_path: Path) -> None:
     async with world(tmp_path, some_groups(30)) as here:
         await here.night()
