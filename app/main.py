@@ -254,7 +254,11 @@ def create_app(settings: Settings) -> FastAPI:
         clock=time.time,
     )
     policies = PolicyBook(
-        store.engine, engines, share=settings.retrain.canary.share, clock=time.time
+        store.engine,
+        engines,
+        share=settings.retrain.canary.share,
+        clock=time.time,
+        named={route.policy for route in settings.routes},
     )
     rim = Rim(
         settings=settings,

@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,11 +57,13 @@ class PolicyBook:
         *,
         share: float,
         clock: Callable[[], float],
+        named: Collection[str] = (),
     ) -> None:
-        """`clock` gives Unix seconds."""
+        """`named` policies are kept loaded whoever serves. `clock` gives Unix seconds."""
         self._table = PolicyTable(database)
         self._engines = engines
         self._share = share
+        self._named = frozenset(named)
         self._clock = clock
         self._serving: dict[str, Serving] = {}
         self._task: asyncio.Task[None] | None = None
@@ -141,9 +143,10 @@ class PolicyBook:
         if self._serving[engine] != before:
             log.info("%s is served by %s", engine, _said(self._serving[engine]))
         kept = {p.name for p in (active, canary, served) if p is not None}
-        if active is not None and active.parent in by_name:
-            kept.add(str(active.parent))
-            await self._is_ready(by_name[str(active.parent)], loaded)
+        before_it = {active.parent} if active is not None and active.parent else set()
+        for name in sorted((before_it | self._named) & by_name.keys()):
+            kept.add(name)
+            await self._is_ready(by_name[name], loaded)
         await self._unload(engine, [by_name[n] for n in loaded if n in by_name and n not in kept])
 
     async def _loaded(self, engine: str) -> set[str]:

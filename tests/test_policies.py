@@ -193,6 +193,20 @@ async def test_what_was_taken_back_is_unloaded_when_nobody_can_wait_for_it(here:
     assert here.adapters.loaded.keys() == {"policy-2", "policy-3"}
 
 
+async def test_a_policy_that_a_route_names_stays_loaded(here: World) -> None:
+    engines: Any = {"main": here.adapters}
+    book = PolicyBook(
+        here.database, engines, share=0.1, clock=lambda: here.now[0], named={"policy-1", "", "x"}
+    )
+    for number in (1, 2, 3):
+        await here.policies.activate(f"policy-{number}", now=NOON)
+    here.now[0] += 2 * UNLOAD_AFTER_S
+    await book.turn()
+
+    assert here.adapters.loaded.keys() == {"policy-1", "policy-2", "policy-3"}
+    assert book.serving("main", "t") == "policy-3"
+
+
 async def test_a_candidate_that_a_night_has_loaded_stays(here: World) -> None:
     here.adapters.loaded |= {"policy-3": Path("…"), "somebody-elses": Path("…")}
     here.now[0] += 10 * UNLOAD_AFTER_S

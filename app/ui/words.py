@@ -91,6 +91,7 @@ _DEGRADED = {
     "deadline": "The deadline passed; the answer rests on the samples that had ended.",
     "engine": "The model server failed; the answer rests on the samples that had ended.",
     "fallback": "The fallback was asked and gave nothing better; the first model's answer stands.",
+    "policy": "The active policy cannot be loaded, so the one before it answered.",
 }
 
 _ALTERED = {
