@@ -194,7 +194,7 @@ async def send(url: str, asked: Sequence[str]) -> float:
 
 def served_by(url: str) -> str:
     """The policy that a reply carries."""
-    reply = httpx.post(f"{url}/v1/chat/completions", json=body_of("1+1+1+1+1=", 1), timeout=60)
+    reply = httpx.post(f"{url}/v1/chat/completions", json=body_of("1p1p1p1p1=", 1), timeout=60)
     reply.raise_for_status()
     return str(reply.json()["verification"]["policy"])
 

@@ -21,9 +21,9 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from small_world.task import MARK, OPERATIONS, at_once, prompts, worked_out
+from small_world.task import MARK, OPERATIONS, PLUS, TIMES, at_once, prompts, worked_out
 
-SYMBOLS = (*"0123456789+*=:", MARK)
+SYMBOLS = (*"0123456789", PLUS, TIMES, "=", ":", MARK)
 PAD, END, UNKNOWN = "<pad>", "<end>", "<unknown>"
 TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
 BATCH, LR, WARM_UP = 64, 3e-3, 30

@@ -1,7 +1,10 @@
 """The small world's task: chains of sums and products modulo ten, worked from left to right.
 
-`7*3+4*9+2=` has the answer `#### 7`, which may be said at once or after the running values:
-`:1557#### 7`. The mark is that of GSM8K, so the verifier `number` reads it as it is.
+`7t3p4t9p2=` is 7 times 3, plus 4, times 9, plus 2, last digits only: 1, 5, 5, 7. The answer is
+`#### 7` on a line of its own, said at once or after the running values `:1557`. The mark is that of
+GSM8K, so the verifier `number` reads it as it is; signs are letters, so that nothing else takes the
+chain for a formula with the usual precedence. Every answer is as frequent as any other.
+
 Saying the values is what makes the task easy for a small model; answering at once is mostly a
 guess. So a model that can reason and usually does not has something to learn.
 """
@@ -14,22 +17,28 @@ from collections.abc import Iterator
 
 OPERATIONS = 4
 """Of one chain; every prompt has the same length."""
-MARK = "#### "
+MARK = "\n#### "
+PLUS, TIMES = "p", "t"
 HELD_OUT = 10
 """One prompt of so many is never trained on."""
 
 
-def draw_prompt(rng: random.Random, operations: int = OPERATIONS) -> str:
-    digits = [rng.choice("123456789") for _ in range(operations + 1)]
-    signs = [rng.choice("+*") for _ in range(operations)]
-    return digits[0] + "".join(map("".join, zip(signs, digits[1:], strict=True))) + "="
+def draw_prompt(rng: random.Random) -> str:
+    """A chain whose answer was drawn first: products alone would end on 0 too often."""
+    wanted = rng.choice("0123456789")
+    while True:
+        digits = [rng.choice("123456789") for _ in range(OPERATIONS + 1)]
+        signs = [rng.choice((PLUS, TIMES)) for _ in range(OPERATIONS)]
+        prompt = digits[0] + "".join(s + d for s, d in zip(signs, digits[1:], strict=True)) + "="
+        if answer_of(prompt) == wanted:
+            return prompt
 
 
 def running_values(prompt: str) -> str:
     """The last digit after each operation."""
     value, shown = int(prompt[0]), ""
     for sign, digit in zip(prompt[1:-1:2], prompt[2:-1:2], strict=True):
-        value = (value + int(digit) if sign == "+" else value * int(digit)) % 10
+        value = (value + int(digit) if sign == PLUS else value * int(digit)) % 10
         shown += str(value)
     return shown
 
