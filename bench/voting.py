@@ -29,7 +29,7 @@ sys.path[0] = str(ROOT)  # not bench/, where `verifiers` is the folder of other 
 
 from app.group import VoteWeights  # noqa: E402
 from app.replay.measure import Estimate, estimate  # noqa: E402
-from app.replay.play import DEEPEST, Setting, shuffled  # noqa: E402
+from app.replay.play import DEEPEST, Played, Setting, shuffled  # noqa: E402
 from app.replay.processes import processes  # noqa: E402
 from app.replay.replay import (  # noqa: E402
     PLAIN,
@@ -329,6 +329,7 @@ class Asked:
 
 def cascade(bench: Bench) -> Iterator[Line]:
     small, big = ("math_train", "gpt-3.5-turbo(n8)"), ("math_train", "gpt-4(n8)")
+    yield split_sent(bench.get(small, rule="fixed", cap=3), bench.get(big, rule="fixed", cap=8))
     for probes in (3, 8):
         for setting, name in (({"rule": "fixed", "cap": 8}, "8"), ({"cap": 8}, "margin, ≤ 8")):
             asked = pair(bench.get(small, cap=probes, rule="fixed"), bench.get(big, **setting))
@@ -339,14 +340,38 @@ def cascade(bench: Bench) -> Iterator[Line]:
             )
 
 
-def pair(small: Replayed, big: Replayed) -> list[Asked]:
-    """The same questions of both models, with the confidence in the small one's answer."""
+def split_sent(small: Replayed, big: Replayed) -> Line:
+    """A route with a fallback and no `max_error`: what three samples of three say is served."""
+    gaps, shares = [], []
+    for ours, theirs in zip(small.played, in_order_of(small, big), strict=True):
+        sent = [not played.evidence.unanimous for played in ours]
+        right = [b.right if on else a.right for a, b, on in zip(ours, theirs, sent, strict=True)]
+        gaps.append(fmean(right) - fmean(b.right for b in theirs))
+        shares.append(fmean(sent))
+    difference = estimate(gaps, seed=0)
+    return Line(
+        "MATH: 3 GPT-3.5, sent on unless all agree; GPT-4 8",
+        "≥ GPT-4's vote − 0.2, share sent stated",
+        len(gaps),
+        f"{span(difference, 100, '+')} pt, sent on {100 * fmean(shares):.1f} %",
+        100 * difference.mean >= -0.2,
+        {"difference": asdict(difference), "sent": fmean(shares)},
+    )
+
+
+def in_order_of(small: Replayed, big: Replayed) -> list[tuple[Played, ...]]:
+    """The big model's questions in the order of the small one's; some ids occur twice."""
     places = defaultdict(list)
     for row, played in zip(big.recording.rows, big.played, strict=True):
         places[row.id].append(played)
+    return [places[row.id].pop(0) for row in small.recording.rows]
+
+
+def pair(small: Replayed, big: Replayed) -> list[Asked]:
+    """The same questions of both models, with the confidence in the small one's answer."""
     found = []
-    for number, (row, played) in enumerate(zip(small.recording.rows, small.played, strict=True)):
-        others = places[row.id].pop(0)
+    rows = zip(small.recording.rows, small.played, in_order_of(small, big), strict=True)
+    for number, (row, played, others) in enumerate(rows):
         for ours, theirs in zip(played, others, strict=True):
             found.append(
                 Asked(
