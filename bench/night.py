@@ -111,7 +111,7 @@ def say(text: str) -> None:
 
 def environment() -> dict[str, str]:
     kept = {n: v for n, v in os.environ.items() if not n.startswith(("VERIVOTE__", "OPENAI_"))}
-    return {**kept, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'bench'}", "OMP_NUM_THREADS": "2"}
+    return {**kept, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'bench'}"}
 
 
 @contextmanager

@@ -88,12 +88,12 @@ def teach(model: Any, *, seed: int) -> None:
     for step in range(STEPS):
         share = FIRST if step < STEPS - LAST_STEPS else LAST
         rate = LR * min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / STEPS))
-        loss = 0.9 * loss + 0.1 * _step(model, optimizer, batches(share), rate)
+        loss = 0.9 * loss + 0.1 * update(model, optimizer, batches(share), rate)
     if loss > LEARNED:
         raise RuntimeError(f"working out was not learned in {STEPS} steps: loss {loss:.3f}")
 
 
-def _step(model: Any, optimizer: Any, batch: Batch, lr: float) -> float:
+def update(model: Any, optimizer: Any, batch: Batch, lr: float) -> float:
     """One update; the loss of running values before it."""
     for group in optimizer.param_groups:
         group["lr"] = lr
@@ -137,6 +137,12 @@ def _tensors(texts: Sequence[tuple[str, str]]) -> Batch:
     return Batch(ids, labels, working)
 
 
+def save(model: Any, folder: Path) -> None:
+    """What a server and a trainer load."""
+    model.save_pretrained(folder)
+    make_tokenizer().save_pretrained(folder)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
@@ -147,8 +153,7 @@ def main() -> None:
     begun, cpu = time.monotonic(), time.process_time()
     model = make_model(arguments.seed)
     teach(model, seed=arguments.seed)
-    model.save_pretrained(arguments.folder)
-    make_tokenizer().save_pretrained(arguments.folder)
+    save(model, arguments.folder)
     told = {
         "parameters": sum(weight.numel() for weight in model.parameters()),
         "steps": STEPS,
