@@ -113,6 +113,7 @@ def test_the_reliability_is_drawn_for_groups_with_a_confidence(folder):
     [
         (["--rule", "majority"], "--rule is 'majority'; known: margin, two_kinds"),
         (["--against", "no"], "--against is 'no'"),
+        (["--scorer", "luck"], "--scorer is 'luck'; known: length, logprob, verifiers"),
         (["--cap", "0"], "--cap"),
         (["--orders", "0"], "--orders"),
         (["--json", "/nowhere/out.json"], "'/nowhere/out.json' cannot be written"),

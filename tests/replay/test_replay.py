@@ -10,8 +10,16 @@ import pytest
 from app.group import RuleName
 from app.replay.measure import estimate, estimate_pooled
 from app.replay.play import Setting
-from app.replay.replay import Replayed, believed, compare, half_of, replay_all, summarise
-from app.replay.rows import Recording, read_recordings
+from app.replay.replay import (
+    PLAIN,
+    Replayed,
+    believed,
+    compare,
+    half_of,
+    replay_all,
+    summarise,
+)
+from app.replay.rows import Recorded, Recording, Row, read_recordings
 from tests.parts import ROOT, require
 from tests.replay.recorded import a_recording, a_row, questions
 
@@ -99,6 +107,37 @@ def test_confidences_come_from_the_other_half_of_the_questions():
     assert len(sure) == 700
     assert all(each.confidence < 0.2 for each in sure if each.right)
     assert all(each.confidence > 0.8 for each in sure if not each.right)
+
+
+def telling(count: int, *, right_tokens: int) -> Recording:
+    """Questions of two camps of equal size; wrong answers take ten tokens."""
+    rows = []
+    for number in range(count):
+        samples = [
+            Recorded(answer=answer, correct=answer == "1", tokens=tokens + number % 7)
+            for answer, tokens in (("1", right_tokens), ("2", 10))
+            for _ in range(6)
+        ]
+        rows.append(Row(dataset="d", model="m", id=f"q{number}", samples=tuple(samples)))
+    return a_recording(*rows)
+
+
+def test_votes_are_weighed_where_the_other_half_shows_that_length_tells():
+    recording = telling(150, right_tokens=80)
+
+    weighed, plain = (replayed(recording, orders=2, scorer=scorer) for scorer in ("length", None))
+
+    assert [each.questions > 20 for each in weighed.weights if each] == [True, True]
+    assert fmean(weighed.accuracy) > 0.9 > 0.7 > fmean(plain.accuracy)
+    assert fmean(weighed.samples) < fmean(plain.samples)
+
+
+def test_votes_are_not_weighed_where_length_tells_nothing():
+    recording = telling(150, right_tokens=10)
+    weighed, plain = (replayed(recording, orders=1, scorer=s) for s in ("length", None))
+
+    assert weighed.weights == PLAIN
+    assert weighed.accuracy == plain.accuracy
 
 
 def test_too_few_questions_give_no_confidence():
