@@ -45,6 +45,10 @@ VERIVOTE = (sys.executable, "-c", "from app.cli import main; main()")
 K = 8
 AT_ONCE = 12
 """Users."""
+FOLLOWS_S = 3.0
+"""Gateways follow a change of policies within a second; after so long they have."""
+STARTS_S = 20.0
+"""A command takes less until its night begins, and a night more."""
 METRICS = ("greedy", "pass_at_1", "vote", "verified", "tokens")
 
 CONFIG = """
@@ -77,12 +81,10 @@ grad_spike = 0
 file = "{held_out}"
 samples = {k}
 min_prompts = 100
-kl_budget = {kl_budget}
 # It is to learn to say more, and its texts are digits: what that changes is no degeneration here.
 ignored_signs = {ignored}
 """
 IGNORED = ("short_tokens", "median_tokens", "long_tokens")
-KL_BUDGET = 1.0
 
 
 @dataclass
@@ -109,9 +111,9 @@ def say(text: str) -> None:
     print(f"[{time.strftime('%H:%M:%S')}] {text}", file=sys.stderr, flush=True)
 
 
-def environment() -> dict[str, str]:
+def environment(**more: str) -> dict[str, str]:
     kept = {n: v for n, v in os.environ.items() if not n.startswith(("VERIVOTE__", "OPENAI_"))}
-    return {**kept, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'bench'}"}
+    return {**kept, **more, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'bench'}"}
 
 
 @contextmanager
@@ -138,17 +140,17 @@ def running(command: Sequence[str], log: Path) -> Iterator[str]:
             process.wait()
 
 
-def run(*command: str) -> str:
+def run(*command: str, **variables: str) -> str:
     """Standard output. Raises with what went wrong."""
-    done = subprocess.run(command, capture_output=True, text=True, env=environment())
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(**variables))
     if done.returncode:
         raise RuntimeError(f"{' '.join(command[-8:])}: {done.stdout[-500:]}{done.stderr[-2000:]}")
     return done.stdout
 
 
-def verivote(world: World, *arguments: str) -> Any:
+def verivote(world: World, *arguments: str, **variables: str) -> Any:
     known = ("--config", str(world.config), "--data", str(world.folder / "data"))
-    return json.loads(run(*VERIVOTE, *arguments, *known, "--json"))
+    return json.loads(run(*VERIVOTE, *arguments, *known, "--json", **variables))
 
 
 def held_out_file(file: Path, count: int, seed: int) -> None:
@@ -202,13 +204,15 @@ def served_by(url: str) -> str:
 def night(world: World, day: date, number: int, count: int, seed: int, objective: str) -> None:
     """Users ask, then the night: its report goes into `world.nights`."""
     asked = list(islice(prompts(1_000 * seed + number, held_out=False), count))
+    begun = time.time()
     with world.taking(f"users before night {number}"):
         asyncio.run(send(world.url, asked))
         time.sleep(2)  # the log is written behind the replies
     with world.taking(f"night {number} ({objective})"):
-        ended = verivote(
-            world, "retrain", "run", "--day", day.isoformat(), "--objective", objective
-        )
+        # The day that is trained on is what was logged since the night before.
+        window = {"VERIVOTE__RETRAIN__WINDOW_DAYS": str((time.time() - begun + STARTS_S) / 86_400)}
+        wanted = ("--day", day.isoformat(), "--objective", objective)
+        ended = verivote(world, "retrain", "run", *wanted, **window)
     shown = httpx.get(f"{world.url}/v1/admin/retrain/{ended['id']}", timeout=60).json()
     world.nights.append(read_report(shown["report"]))
     told = world.nights[-1]
@@ -325,7 +329,6 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
                 threads=arguments.threads,
                 held_out=held_out,
                 k=K,
-                kl_budget=KL_BUDGET,
                 ignored=json.dumps(IGNORED),
             )
         )
@@ -338,6 +341,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
                 day = today + timedelta(days=number - 1)
                 night(world, day, number, arguments.prompts, arguments.seed, objective)
             with world.taking("roll back"):
+                time.sleep(FOLLOWS_S)
                 serving = served_by(world.url)
                 back = roll_back(world)
     memory.stop()
