@@ -28,6 +28,7 @@ from verifiers.base import AnswerContract, AnswerKind
 
 CAPS: dict[Effort, int] = {"low": 8, "medium": 16, "high": 40}
 MARGIN = 3
+"""The lead that settles a vote, in votes."""
 SEED_LIMIT = 2**31 - 1
 """Seeds stay in the range that every server accepts."""
 COMPUTABLE: frozenset[AnswerKind] = frozenset(
@@ -104,7 +105,8 @@ def make_plan(
     if rule == "two_kinds" and (why := no_programs or _no_program_for(task, contract, path, cap)):
         rule = "margin"
         reasons = (*reasons, Reason(feature="no_programs", value=why, contribution=0.0))
-    votes = MARGIN - 1 if rule == "two_kinds" else MARGIN  # a text and a program may be enough
+    margin = _margin_within(cap) if path == "hard" else MARGIN
+    votes = margin - 1 if rule == "two_kinds" else margin  # a text and a program may be enough
     first_round = votes if path == "hard" else 1
     if explored:
         first_round = EXPLORED_SAMPLES
@@ -120,7 +122,7 @@ def make_plan(
         rule=rule,
         first_round=min(max(first_round, task.choices), cap),
         cap=cap,
-        margin=MARGIN,
+        margin=margin,
         engine=engine or task.engine,
         policy=policy,
         contract=contract,
@@ -138,6 +140,12 @@ def make_plan(
         reuse=route.reuse if route else "exact",
         explored=explored,
     )
+
+
+def _margin_within(cap: int) -> int:
+    """The lead that settles a vote. A client that allows two or three samples gets the lead that
+    most of them can have: nobody can overtake it, so a larger one would never be waited for."""
+    return min(MARGIN, cap // 2 + 1) if cap > 1 else MARGIN
 
 
 def _shows_anything(task: Task, route: MatchedRoute | None) -> bool:

@@ -82,6 +82,13 @@ def test_effort_sets_the_cap_and_n_replaces_it(effort, cap):
     assert (by_effort.cap, by_n.cap) == (cap, 5)
 
 
+@pytest.mark.parametrize(("n", "margin"), [(2, 2), (3, 2), (4, 3), (5, 3), (16, 3)])
+def test_a_small_budget_asks_for_the_lead_that_nobody_can_overtake(n, margin):
+    plan = plan_for("What is 6 * 7?", options=Options(n=n))
+
+    assert (plan.cap, plan.margin, plan.first_round) == (n, margin, margin)
+
+
 def test_always_votes_on_what_looks_easy_if_it_can_be_counted():
     prompt = "Which city is the capital of Australia? Answer with the city only."
 
