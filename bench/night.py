@@ -389,6 +389,10 @@ def show(found: dict[str, Any]) -> None:
         print(
             f"{head}  {greedy['candidate']:6.3f}  {sampled['candidate']:7.3f}  {change:26} {kl:>6}"
         )
+    print("\nnight  groups  steps  seconds")
+    for number, each in enumerate(found["nights"], start=1):
+        phases = ", ".join(f"{name} {took:.1f}" for name, took in (each["phases"] or {}).items())
+        print(f"{number:5}  {each['groups'] or 0:6}  {each['steps']:5}  {phases}")
     refused = found["nights"][-1]
     print(f"\nnight 3 is {refused['status']}: {refused['reason']}")
     print(f"after it {found['serving_after_refusal']} serves")
