@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,12 @@ def test_a_night_goes_from_logged_samples_to_a_policy_that_was_compared(base, tm
             night = json.loads(done.stdout)
             admin = url.removesuffix("/v1")
             report = httpx.get(f"{admin}/v1/admin/retrain/{night['id']}").json()["report"]
+            seed = date.fromisoformat(night["day"]).toordinal()
+            alone = verivote(
+                *("evaluate", "--policy", "policy-1", "--file", str(held_out)),
+                *("--k", "4", "--seed", str(seed), *known, "--json"),
+            )
+            assert alone.returncode == 0, alone.stderr
         served = httpx.get(f"{upstream}/models").json()["data"]
 
     assert night["status"] in ("promoted", "refused"), night
@@ -165,6 +172,11 @@ def test_a_night_goes_from_logged_samples_to_a_policy_that_was_compared(base, tm
     assert len(report["training"]["curve"]) >= 4
     assert report["gate"]["metrics"]["pass_at_1"]["prompts"] == 32
     assert report["gate"]["metrics"]["greedy"]["prompts"] == 32
+    # Asked alone with the night's seed, it says the same again.
+    measured = {each["metric"]: each["mean"] for each in json.loads(alone.stdout)["metrics"]}
+    compared = report["gate"]["metrics"]
+    assert measured["pass_at_1"] == pytest.approx(compared["pass_at_1"]["candidate"])
+    assert measured["greedy"] == pytest.approx(compared["greedy"]["candidate"])
     trained = next(model for model in served if model["id"] == "policy-1")
     assert Path(trained["root"]) == tmp_path / "data/policies/policy-1"
     assert (tmp_path / "data/policies/policy-1/model.safetensors").exists()
