@@ -408,7 +408,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=512, help="of users, before each night")
     parser.add_argument("--held-out", type=int, default=256)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2, help="of the trainer")
+    parser.add_argument("--threads", type=int, default=1, help="of the trainer")
     parser.add_argument("--keep", type=Path, help="work here and keep everything")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()

@@ -97,27 +97,25 @@ async def test_a_policy_that_the_server_does_not_know_fails_at_once_and_is_named
     assert len(fake.drawn) <= 4 * 3
 
 
-async def test_no_more_is_asked_at_once_than_half_of_what_the_engine_has_room_for(tmp_path):
-    in_flight, most = 0, 0
+@pytest.mark.parametrize(("room", "most"), [(8, 1), (40, 5)])
+async def test_no_more_is_asked_at_once_than_half_of_what_the_engine_has_room_for(
+    tmp_path, room, most
+):
+    slow, sockets = scripted(RIGHT, word_s=0.02), []
 
-    def counted(request: Request) -> Steps:
-        nonlocal in_flight, most
-        in_flight += request.body.get("n") or 1
-        most = max(most, in_flight)
-        reply = scripted(RIGHT, word_s=0.005)(request)
-        in_flight -= request.body.get("n") or 1
-        return reply
+    def watched(request: Request) -> Steps:
+        sockets.append(fake.open_sockets)
+        return slow(request)
 
-    async with FakeUpstream(counted) as fake:
-        settings = settings_for(
-            tmp_path, fake.url, engines={"main": {"base_url": fake.url, "max_inflight": 8}}
-        )
+    async with FakeUpstream(watched) as fake:
+        main = {"base_url": fake.url, "max_inflight": room}
         prompts = held_out_of_file(prompts_file(tmp_path, *sums(12)), "main")
-        async with bare_rim(settings) as rim:
+        async with bare_rim(settings_for(tmp_path, fake.url, engines={"main": main})) as rim:
             outcomes = await evaluate(rim, prompts, "m", 4, seed=0)
 
     assert len(outcomes) == 12
-    assert most <= 4
+    # Each call in flight has a socket of its own.
+    assert max(sockets) == most
 
 
 @pytest.mark.parametrize(
