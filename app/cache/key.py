@@ -59,7 +59,7 @@ def cache_keys(task: Task, plan: Plan, *, extractor_version: str) -> CacheKeys:
         {
             "exact": exact,
             "route": [plan.route_name, plan.route],
-            "rule": [plan.rule, plan.first_round, plan.margin],
+            "rule": plan.rule,  # its first round and margin follow from the budget
             "max_error": plan.max_error,
             "on_unverified": task.options.on_unverified,
         },
