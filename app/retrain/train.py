@@ -52,7 +52,6 @@ def main(arguments: list[str]) -> int:
     folder = Path(arguments[0])
     try:
         job = read_job(folder / JOB)
-        _limit_memory(job)
         result = _run(folder, job)
     except ConfigError as invalid:
         _say(invalid.message)
@@ -60,7 +59,7 @@ def main(arguments: list[str]) -> int:
     except ModuleNotFoundError as missing:
         _say(f"{missing.name} is not installed: pip install 'verivote[train]'")
         return MISSING
-    except (MemoryError, RuntimeError) as failed:
+    except (MemoryError, RuntimeError, OSError) as failed:
         if not _is_about_memory(failed):
             raise
         _say("not enough memory: raise memory_gb or lower train.token_budget")
@@ -81,6 +80,8 @@ def _run(folder: Path, job: Job) -> dict[str, Any]:
     from app.retrain.tokenising import Tokeniser
     from app.retrain.trainer import PeftEngine
 
+    # Only now: a library that runs out of memory while it is loaded fails in ways of its own.
+    _limit_memory(job)
     if job.train.threads is not None:
         torch.set_num_threads(job.train.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -111,9 +112,11 @@ def _limit_memory(job: Job) -> None:
 
 
 def _is_about_memory(failed: Exception) -> bool:
-    """Torch says it with a RuntimeError, in other words for each kind of device."""
-    words = ("can't allocate memory", "out of memory")
-    return isinstance(failed, MemoryError) or any(word in str(failed) for word in words)
+    """Torch says it with a RuntimeError, in other words for each kind of device; the system, to
+    whoever opens a file or maps it, with ENOMEM."""
+    words = ("can't allocate memory", "cannot allocate memory", "out of memory")
+    said = str(failed).lower()
+    return isinstance(failed, MemoryError) or any(word in said for word in words)
 
 
 @contextlib.contextmanager
