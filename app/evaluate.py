@@ -22,7 +22,7 @@ from ulid import ULID
 from app.cache.memory import MemoryCache
 from app.errors import ConfigError, EngineError, RequestError
 from app.gateway import answer, open_task
-from app.group import Group, Options, Parameters, Task, text_of
+from app.group import Group
 from app.retrain.evidence import Outcome, outcome_of
 from app.rim import Rim
 from app.routing.plan import seed_of
@@ -31,6 +31,7 @@ from app.store.nowhere import NowhereStore
 from app.store.sides import Side
 from app.store.tables import groups
 from app.store.training_log import TrainingLog
+from app.task import Options, Parameters, Task, text_of
 from verifiers.base import VerifierSpec
 
 AT_ONCE = 16

@@ -14,7 +14,7 @@ from app.cache.base import CacheEntry, WaitedTooLong
 from app.cache.entry import group_from_entry
 from app.engines.base import DeltaSink
 from app.errors import RequestError
-from app.group import Group, Span, Task
+from app.group import Group, Span
 from app.reuse import Visit, with_spans_before
 from app.rim import (
     Opened,
@@ -32,6 +32,7 @@ from app.routing.plan import make_plan, route_name_of, with_weights
 from app.routing.routes import MatchedRoute, match_route, with_route
 from app.scoring import check_of, refs_of, route_specs, wanted_specs
 from app.stages import draw
+from app.task import Task
 from verifiers.base import BadCheck, Check
 from verifiers.extract import guess_contract
 from verifiers.rotation import choose

@@ -21,7 +21,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.errors import StoreError
-from app.group import Plan
+from app.plan import Plan
 from app.routing.examples import example_of
 from app.routing.model import DifficultyModel, RouteModel
 from app.settings import RoutingSettings

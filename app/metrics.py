@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from app.group import Call, Group
+from app.group import Group
+from app.sample import Call
 
 REGISTRY = CollectorRegistry()
 

@@ -19,8 +19,11 @@ from app.cache.entry import is_refuted, may_be_cached, may_be_kept, to_cache_ent
 from app.cache.key import CacheKeys, cache_keys, may_come_from
 from app.cache.near import NearIndex
 from app.errors import CacheError
-from app.group import CacheRecord, Group, Plan, Scored, Span, Task
+from app.group import CacheRecord, Group, Span
+from app.plan import Plan
+from app.sample import Scored
 from app.scoring import Scorer
+from app.task import Task
 from app.voting.decide import decide
 from app.voting.tally import tally_votes
 from verifiers.base import Status

@@ -12,15 +12,17 @@ from app.cache.base import Cache
 from app.cache.near import NearIndex
 from app.engines.base import Engine
 from app.errors import StoreError
-from app.group import Failure, Group, Plan, Span, Task, VoteWeights
+from app.group import Failure, Group, Span
 from app.learning import Learning
 from app.metrics import observe
+from app.plan import Plan, VoteWeights
 from app.policies import PolicyBook
 from app.routing.routes import CompiledRoute
 from app.scoring import Scorer
 from app.settings import Settings
 from app.spans import record_spans
 from app.store.base import Store
+from app.task import Task
 from verifiers.extract import EXTRACTOR_VERSION
 from verifiers.rotation import Pool
 from verifiers.run import Panel, Runner

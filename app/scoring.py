@@ -10,8 +10,11 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from app.engines.base import Drawing
-from app.group import Plan, Sample, Scored, Span, Task, VerifierRef
+from app.group import Span
+from app.plan import Plan, VerifierRef
 from app.routing.routes import MatchedRoute
+from app.sample import Sample, Scored
+from app.task import Task
 from verifiers.base import Answer, Candidate, Check, VerifierSpec, detect_specs
 from verifiers.code_blocks import find_program
 from verifiers.extract import extract_answer, unfence_json

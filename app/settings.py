@@ -18,7 +18,8 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from app.errors import ConfigError
-from app.group import ContentLevel, Effort, Mode, OnUnverified, Reuse, RuleName
+from app.plan import Reuse
+from app.task import ContentLevel, Effort, Mode, OnUnverified, RuleName
 from verifiers.base import AnswerKind
 from verifiers.sandbox.backends import read_back_end
 

@@ -11,7 +11,8 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
-from app.group import Group, Scored
+from app.group import Group
+from app.sample import Scored
 from app.telemetry import tracer
 
 

@@ -12,7 +12,8 @@ from dataclasses import replace
 
 from app.engines.base import DeltaSink
 from app.errors import EngineError, Overloaded, VerivoteError
-from app.group import Draw, Failure, Group, Sample, Scored, Span
+from app.group import Failure, Group, Span
+from app.plan import Draw
 from app.rim import (
     Opened,
     Rim,
@@ -25,6 +26,7 @@ from app.rim import (
     weights_for,
 )
 from app.routing.plan import fallback_plan, falls_short, seed_of, with_weights
+from app.sample import Sample, Scored
 from app.scoring import score_as_they_arrive, unjudged
 from app.voting.decide import decide
 from app.voting.stop import Stop, next_step, settled_by

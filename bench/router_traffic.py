@@ -12,11 +12,14 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from app.group import Draw, Group, Options, Sample, Scored, Task, VerifierRef
+from app.group import Group
+from app.plan import Draw, VerifierRef
 from app.routing.examples import example_of
 from app.routing.model import DifficultyModel, RouteModel, Standing
 from app.routing.plan import make_plan
+from app.sample import Sample, Scored
 from app.settings import DefaultSettings
+from app.task import Options, Task
 from app.voting.decide import decide
 from app.voting.stop import next_step, settled_by
 from app.voting.tally import tally_votes

@@ -27,7 +27,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)  # not bench/, where `verifiers` is the folder of other measurements
 
-from app.group import VoteWeights  # noqa: E402
+from app.plan import VoteWeights  # noqa: E402
 from app.replay.measure import Estimate, estimate  # noqa: E402
 from app.replay.play import DEEPEST, Played, Setting, shuffled  # noqa: E402
 from app.replay.processes import processes  # noqa: E402

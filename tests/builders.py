@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.group import Group, Options, Parameters, Plan, Sample, Scored, Task, VerifierRef
+from app.group import Group
+from app.plan import Plan, VerifierRef
+from app.sample import Sample, Scored
+from app.task import Options, Parameters, Task
 from app.voting.tally import tally_votes
 from verifiers.base import Answer, AnswerContract, Role, Status, Verdict
 

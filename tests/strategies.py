@@ -10,25 +10,19 @@ from typing import Any, get_args
 
 from hypothesis import strategies as st
 
-from app import group as records
-from app.group import (
-    CacheRecord,
-    Call,
-    Decision,
-    Failure,
-    Group,
+from app.group import CacheRecord, Decision, DecisionStatus, Failure, Group, Span, Stage, Tally
+from app.plan import Plan, Reason, Reuse, Route, ScorerName, VerifierRef, VoteWeights
+from app.sample import Call, Origin, Sample, SampleKind, Scored
+from app.task import (
+    CacheMode,
+    ContentLevel,
+    Effort,
+    Mode,
+    OnUnverified,
     Options,
-    Origin,
     Parameters,
-    Plan,
-    Reason,
-    Sample,
-    Scored,
-    Span,
-    Stage,
-    Tally,
+    RuleName,
     Task,
-    VerifierRef,
 )
 from verifiers.base import (
     Answer,
@@ -95,12 +89,12 @@ parameters = st.builds(
 )
 options = st.builds(
     Options,
-    mode=one_of(records.Mode),
+    mode=one_of(Mode),
     n=st.none() | counts,
-    effort=one_of(records.Effort),
+    effort=one_of(Effort),
     verifiers=tuples_of(verifier_specs, 2),
-    on_unverified=one_of(records.OnUnverified),
-    cache=one_of(records.CacheMode),
+    on_unverified=one_of(OnUnverified),
+    cache=one_of(CacheMode),
     include=tuples_of(texts),
 )
 messages = st.builds(
@@ -130,7 +124,7 @@ tasks = st.builds(
     service_tier=maybe_texts,
     metadata=st.dictionaries(texts, texts, max_size=2),
     store=st.none() | st.booleans(),
-    content=one_of(records.ContentLevel),
+    content=one_of(ContentLevel),
     user_hash=maybe_texts,
     cache_namespace=maybe_texts,
     ignored=tuples_of(texts),
@@ -138,13 +132,13 @@ tasks = st.builds(
 contracts = st.builds(AnswerContract, kind=one_of(AnswerKind), rule=texts, choices=tuples_of(texts))
 plans = st.builds(
     Plan,
-    route=one_of(records.Route),
+    route=one_of(Route),
     difficulty=st.floats(0, 1),
     threshold=st.floats(0, 1),
     reasons=tuples_of(
         st.builds(Reason, feature=texts, value=finite | texts | st.booleans(), contribution=finite)
     ),
-    rule=one_of(records.RuleName),
+    rule=one_of(RuleName),
     first_round=counts,
     cap=counts,
     margin=counts,
@@ -171,11 +165,11 @@ plans = st.builds(
     route_name=texts,
     max_error=scores,
     fallback=texts,
-    reuse=one_of(records.Reuse),
+    reuse=one_of(Reuse),
     weights=st.none()
     | st.builds(
-        records.VoteWeights,
-        scorer=one_of(records.ScorerName),
+        VoteWeights,
+        scorer=one_of(ScorerName),
         slope=finite,
         auc=st.floats(0, 1),
         questions=counts,
@@ -185,7 +179,7 @@ plans = st.builds(
 samples = st.builds(
     Sample,
     index=counts,
-    kind=one_of(records.SampleKind),
+    kind=one_of(SampleKind),
     stage=st.integers(0, 1),
     round=counts,
     call=st.integers(0, 3),
@@ -266,7 +260,7 @@ tallies = st.builds(
 )
 decisions = st.builds(
     Decision,
-    status=one_of(records.DecisionStatus),
+    status=one_of(DecisionStatus),
     winner=st.none(),
     returned=tuples_of(counts),
     stop_reason=texts,

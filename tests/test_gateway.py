@@ -16,9 +16,11 @@ from app.cache.memory import MemoryCache
 from app.engines.openai import OpenAIEngine
 from app.errors import RequestError
 from app.gateway import Rim, answer, open_task
-from app.group import Delta, Group, Options, Task
+from app.group import Group
+from app.sample import Delta
 from app.settings import EngineSettings, Settings
 from app.store.sql import SqlStore
+from app.task import Options, Task
 from tests.builders import a_task
 from tests.fakes.upstream import (
     HOLD,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from app.group import Call, Decision, Reason
+from app.group import Decision
 from app.metrics import observe, open_ms, render
+from app.plan import Reason
+from app.sample import Call
 from app.voting.decide import decide
 from tests.builders import a_group, a_plan, a_scored, a_verdict
 

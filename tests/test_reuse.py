@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app.cache.redis import RedisCache
-from app.group import Options
+from app.task import Options
 from tests.fakes.upstream import HOLD, chunk, error_reply, events, in_turn, piece, scripted
 from tests.test_gateway import answered, asked, rim_over
 

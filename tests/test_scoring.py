@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from app.group import Options, Task
 from app.routing.routes import MatchedRoute
 from app.scoring import Scorer, check_of, route_specs, unjudged, wanted_specs
+from app.task import Options, Task
 from tests.builders import a_plan, a_sample, a_task
 from verifiers.base import VerifierSpec
 from verifiers.run import Panel, Runner

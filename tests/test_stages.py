@@ -17,10 +17,12 @@ from app.cache.memory import MemoryCache
 from app.engines.openai import OpenAIEngine
 from app.engines.wire import PROGRAM_WANTED
 from app.gateway import Rim, answer, open_task
-from app.group import Group, Options, Plan, Task, VoteWeights
+from app.group import Group
 from app.main import make_routes
+from app.plan import Plan, VoteWeights
 from app.settings import Settings, load_settings
 from app.store.sql import SqlStore
+from app.task import Options, Task
 from app.voting.confidence import Calibration, Evidence, fit_calibration
 from tests.builders import a_task
 from tests.fakes.upstream import (

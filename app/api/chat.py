@@ -30,8 +30,9 @@ from app.api.models import Catalog
 from app.api.parse import Arrival, parse_chat, read_timeout_s
 from app.api.stream import AnswerStream
 from app.gateway import Rim, answer, open_task
-from app.group import Group, Task
+from app.group import Group
 from app.settings import Settings
+from app.task import Task
 
 router = APIRouter(tags=["chat"])
 

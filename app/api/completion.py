@@ -13,8 +13,12 @@ from typing import Any
 import orjson
 
 from app.api.errors import error_from
+from app.api.hidden import without_hidden
 from app.errors import EngineError, VerificationFailed, VerivoteError
-from app.group import Delta, Group, Plan, Sample, Scored, Task
+from app.group import Group
+from app.plan import Plan
+from app.sample import Delta, Sample, Scored
+from app.task import Task
 from verifiers.base import ToolCall
 
 DONE = b"data: [DONE]\n\n"
@@ -72,7 +76,7 @@ def verification_of(group: Group) -> dict[str, Any]:
     if hidden := sum(ref.hidden for ref in group.plan.verifiers):
         told["hidden_verifiers"] = hidden
     if "trace" in group.task.options.include and not held:
-        told["trace"] = orjson.loads(group.without_hidden().to_json())
+        told["trace"] = orjson.loads(without_hidden(group).to_json())
     return told
 
 

@@ -19,8 +19,8 @@ from pydantic import ValidationError
 from app.api.invalid import explain, fault
 from app.api.wire import EXTENSIONS, WITHOUT_EFFECT, ChatForm, VerifyForm
 from app.errors import ModelNotFound, RequestError
-from app.group import ContentLevel, Effort, Mode, Options, Parameters, Task
 from app.settings import Settings
+from app.task import ContentLevel, Effort, Mode, Options, Parameters, Task
 from verifiers.base import VerifierSpec
 
 MAX_DEPTH = 100

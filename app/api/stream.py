@@ -22,7 +22,8 @@ from app.api.errors import error_body
 from app.api.hangup import Hangup, end
 from app.errors import Overloaded, VerivoteError
 from app.gateway import Opened, Rim, answer
-from app.group import Delta, Group
+from app.group import Group
+from app.sample import Delta
 
 log = logging.getLogger("verivote.api")
 

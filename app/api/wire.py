@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
-from app.group import CacheMode, Effort, Mode, OnUnverified, RuleName
+from app.task import CacheMode, Effort, Mode, OnUnverified, RuleName
 
 MAX_CHOICES = 128
 MAX_VERIFIERS = 32

@@ -10,7 +10,10 @@ from pydantic import ValidationError
 
 from app.cache.base import CacheEntry, EntryKind
 from app.cache.key import CacheKeys
-from app.group import CacheRecord, Group, Options, Parameters, Plan, Scored, Task
+from app.group import CacheRecord, Group
+from app.plan import Plan
+from app.sample import Scored
+from app.task import Options, Parameters, Task
 from verifiers.base import Status
 
 ENTRY_VERSION = 1

@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from app.group import Plan, Task
+from app.plan import Plan
+from app.task import Task
 
 TAG_DIGITS = 16
 _POLICY = re.compile(r"policy-(\d+)")

@@ -19,13 +19,14 @@ import typer
 
 from app.cli.tables import print_table, printable
 from app.errors import ConfigError
-from app.group import RuleName, ScorerName
+from app.plan import ScorerName
 from app.replay.play import Played, Setting
 from app.replay.processes import processes
 from app.replay.replay import Job, Run, compare, replay_all, summarise
 from app.replay.report import AGAINST, HEADINGS, mean_row, table_row, to_json
 from app.replay.report import plot as draw
 from app.replay.rows import read_recordings
+from app.task import RuleName
 
 HELP = """Replay recorded samples through the vote: accuracy, samples, rounds, tokens, calibration.
 

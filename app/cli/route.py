@@ -20,9 +20,9 @@ from app.api.parse import Arrival, parse_chat
 from app.cli.options import ConfigOption, DataOption, JsonOption, settings_from
 from app.cli.tables import print_table, printable
 from app.errors import NotFound, RequestError, StoreError
-from app.group import Plan, Task
 from app.learning import SETTLE_EXTRA_S
 from app.main import make_routes
+from app.plan import Plan
 from app.refit import Refit, model_of, refit, use_version
 from app.routing.explain import Explanation, LearnedView, Part, explain_difficulty
 from app.routing.features import read_features
@@ -35,6 +35,7 @@ from app.store import schema
 from app.store.database import boundary, database_url, open_engine
 from app.store.labelled import LabelledLog
 from app.store.learned import LearnedStates
+from app.task import Task
 from verifiers.base import AnswerContract, BadCheck
 from verifiers.extract import guess_contract
 from verifiers.plugins import installed_plugins

@@ -18,7 +18,8 @@ import typer
 from app.cli.options import ConfigOption, DataOption, JsonOption, settings_from
 from app.cli.tables import print_table, printable
 from app.errors import NotFound
-from app.group import Group, Scored, Stage
+from app.group import Group, Stage
+from app.sample import Scored
 from app.settings import Settings
 from app.store.base import Label, TraceFilter, TracePage, TraceSummary
 from app.store.database import database_url

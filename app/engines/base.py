@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from app.group import Call, Delta, Draw, Plan, Sample, Task
+from app.plan import Draw, Plan
+from app.sample import Call, Delta, Sample
+from app.task import Task
 
 DeltaSink = Callable[[Delta], None]
 """Called with each piece of the one live sample, in order. Must not block."""

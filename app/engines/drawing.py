@@ -22,7 +22,9 @@ from app.engines.transport import TransportFault
 from app.engines.upstream import Upstream, cut, read_capped
 from app.engines.wire import build_body, cache_salt, read_json, write_json
 from app.errors import EngineError, EngineGarbage, EngineRefused, EngineTimeout
-from app.group import Call, Draw, Plan, Sample, SampleKind, Task
+from app.plan import Draw, Plan
+from app.sample import Call, Sample, SampleKind
+from app.task import Task
 
 MAX_REPLY_BYTES = 32 * 2**20
 TAIL_S = 0.5

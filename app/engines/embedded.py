@@ -23,8 +23,9 @@ from urllib.parse import urlsplit
 from app.engines.base import Capabilities, DeltaSink, Drawing, EngineModel, ServerState
 from app.engines.openai import OpenAIEngine
 from app.errors import EngineError, EngineUnavailable
-from app.group import Draw, Plan, Task
+from app.plan import Draw, Plan
 from app.settings import EngineSettings
+from app.task import Task
 
 log = logging.getLogger("verivote.engines.embedded")
 

@@ -20,8 +20,9 @@ from app.engines.drawing import OpenAIDrawing
 from app.engines.limits import InflightSamples
 from app.engines.probe import MODELS_WITHIN_S, Probe, read_models
 from app.engines.upstream import Upstream
-from app.group import Draw, Plan, Task
+from app.plan import Draw, Plan
 from app.settings import EngineSettings
+from app.task import Task
 
 
 class OpenAIEngine:

@@ -13,7 +13,9 @@ from app.engines.trainable import CONSTRAINED, why_not_sample
 from app.engines.upstream import refusal_of
 from app.engines.wire import LOGPROB_FLOOR, ChoiceBuilder
 from app.errors import EngineGarbage
-from app.group import Call, Delta, Draw, Sample, SampleKind, Task
+from app.plan import Draw
+from app.sample import Call, Delta, Sample, SampleKind
+from app.task import Task
 
 SEEDS = 2**63
 

@@ -10,7 +10,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from app.group import Plan, Task
+from app.plan import Plan
+from app.task import Task
 
 SPELLED_OUT: Mapping[str, Any] = {
     "top_p": 1.0,

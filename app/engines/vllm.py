@@ -27,8 +27,9 @@ from app.engines.openai import OpenAIEngine
 from app.engines.supervisor import Launch, Patience, Supervisor
 from app.engines.transport import TransportFault, make_client
 from app.errors import ConfigError, EngineError, EngineStarting, EngineUnavailable
-from app.group import Draw, Plan, Task
+from app.plan import Draw, Plan
 from app.settings import EngineSettings
+from app.task import Task
 from verifiers.base import Decided, Question
 
 log = logging.getLogger("verivote.engines.vllm")

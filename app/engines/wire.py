@@ -16,7 +16,9 @@ from typing import Any
 import orjson
 
 from app.errors import EngineGarbage
-from app.group import Delta, Plan, SampleKind, Task
+from app.plan import Plan
+from app.sample import Delta, SampleKind
+from app.task import Task
 from verifiers.base import ToolCall
 
 CUT_REASONS = ("abort", "error")

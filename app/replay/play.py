@@ -10,21 +10,11 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from app.group import (
-    Draw,
-    Group,
-    Options,
-    Plan,
-    RuleName,
-    Sample,
-    SampleKind,
-    Scored,
-    ScorerName,
-    Task,
-    VerifierRef,
-    VoteWeights,
-)
+from app.group import Group
+from app.plan import Draw, Plan, ScorerName, VerifierRef, VoteWeights
 from app.replay.rows import Recorded, Row, Traits
+from app.sample import Sample, SampleKind, Scored
+from app.task import Options, RuleName, Task
 from app.voting.confidence import Evidence, evidence_of
 from app.voting.decide import decide
 from app.voting.logistic import sigmoid

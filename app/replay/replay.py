@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from statistics import fmean
 
-from app.group import VoteWeights
+from app.plan import VoteWeights
 from app.replay.measure import Estimate, estimate, estimate_pooled
 from app.replay.play import Played, Setting, play
 from app.replay.rows import Recording, Row, Traits, traits_of

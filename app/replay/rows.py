@@ -18,7 +18,7 @@ from annotated_types import Ge, MinLen
 from pydantic import TypeAdapter, ValidationError
 
 from app.errors import ConfigError
-from app.group import SampleKind
+from app.sample import SampleKind
 
 NAMES = ("samples_*.jsonl", "samples_*.jsonl.gz")
 """What is read of a folder."""

@@ -13,8 +13,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from app.group import Group, Scored
+from app.group import Group
 from app.retrain.advantages import SAME
+from app.sample import Scored
 from app.store.sides import Side
 from app.store.training_rows import hash_prompt, hidden_score, training_reward
 from app.voting.reliability import Believed

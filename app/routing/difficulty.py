@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from app.group import Reason
+from app.plan import Reason
 from app.routing.examples import DECIDES, ROUTER
 from app.routing.features import Features
 from app.routing.model import DifficultyModel, Standing

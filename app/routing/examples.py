@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.group import Group, Plan, Scored
+from app.group import Group
+from app.plan import Plan
 from app.routing.features import Features, read_features
+from app.sample import Scored
 from verifiers.base import Status, Verdict
 from verifiers.compose import is_verified
 

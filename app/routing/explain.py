@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.group import Reason
+from app.plan import Reason
 from app.routing.difficulty import difficulty_by_hand
 from app.routing.features import Features, read_grams
 from app.routing.model import DifficultyModel, Standing

@@ -8,22 +8,14 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
-from app.group import (
-    Effort,
-    Group,
-    Plan,
-    Reason,
-    Route,
-    RuleName,
-    Task,
-    VerifierRef,
-    VoteWeights,
-)
+from app.group import Group
+from app.plan import Plan, Reason, Route, VerifierRef, VoteWeights
 from app.routing.difficulty import difficulty_by_hand, find_difficulty
 from app.routing.features import read_features
 from app.routing.model import DifficultyModel
 from app.routing.routes import MatchedRoute
 from app.settings import DEFAULT_ROUTE, DefaultSettings
+from app.task import Effort, RuleName, Task
 from verifiers.base import AnswerContract, AnswerKind
 
 CAPS: dict[Effort, int] = {"low": 8, "medium": 16, "high": 40}

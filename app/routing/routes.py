@@ -14,8 +14,9 @@ from typing import Any
 import re2
 
 from app.errors import ConfigError
-from app.group import Effort, OnUnverified, Reuse, RuleName, Task
+from app.plan import Reuse
 from app.settings import MatchSettings, RouteSettings
+from app.task import Effort, OnUnverified, RuleName, Task
 from verifiers.base import VerifierSpec
 
 PATTERN_MEMORY = 8 * 2**20

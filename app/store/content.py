@@ -16,8 +16,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from app.group import ContentLevel, Group, Options, Plan, Reason, Scored, Stage, Tally, Task
+from app.group import Group, Stage, Tally
+from app.plan import Plan, Reason
+from app.sample import Scored
 from app.store.texts import map_texts
+from app.task import ContentLevel, Options, Task
 
 Change = Callable[[str], str]
 

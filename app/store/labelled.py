@@ -25,7 +25,8 @@ from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from ulid import ULID
 
-from app.group import Group, Scored
+from app.group import Group
+from app.sample import Scored
 from app.store.base import CANARY_AUTHOR
 from app.store.database import transact
 from app.store.tables import groups, labels, payloads, verdicts

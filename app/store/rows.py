@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.group import Group, Scored
+from app.group import Group
+from app.sample import Scored
 from app.store.base import LabelKind, TraceSummary
 from app.store.sides import Side, split_of
 from app.store.tables import NAME_CHARS, PREVIEW_CHARS

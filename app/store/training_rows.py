@@ -14,9 +14,11 @@ import statistics
 import unicodedata
 from typing import Any
 
-from app.group import Call, Group, Origin, Scored, text_of
+from app.group import Group
+from app.sample import Call, Origin, Scored
 from app.store.content import level_of
 from app.store.sides import Side, split_of
+from app.task import text_of
 from verifiers.base import Verdict
 from verifiers.compose import compose_reward, process_rewards
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.group import Group, Sample, Scored, VerifierRef
+from app.group import Group
+from app.plan import VerifierRef
+from app.sample import Sample, Scored
 from app.ui.shown import Shown, show, show_json, show_line, show_ms, show_number
 from app.ui.words import BADGES, ROLES, Badge, why_no_vote
 from app.voting.tally import is_proven

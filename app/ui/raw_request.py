@@ -9,8 +9,8 @@ import json
 import shlex
 from typing import Any
 
-from app.group import Options, Parameters, Task
 from app.store.content import level_of
+from app.task import Options, Parameters, Task
 
 COMMAND_CAP = 8_000
 """Characters; a longer command is no use on a page."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.group import Group, Plan
+from app.group import Group
+from app.plan import Plan
 from app.ui.shown import show_line, show_ms, show_number
 from app.ui.words import ROUTES, Fact
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.group import Decision, Group, Plan, Scored, Stage, Tally
+from app.group import Decision, Group, Stage, Tally
+from app.plan import Plan
+from app.sample import Scored
 from app.ui.shown import show_line, show_percent
 from app.ui.words import BADGES, Badge, stop_sentence
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from app.group import Group, Scored
+from app.group import Group
+from app.sample import Scored
 from app.store.base import Label
 from app.store.content import level_of
 from app.ui.candidates import (

@@ -12,7 +12,8 @@ from typing import Literal, get_args
 from urllib.parse import urlencode
 
 from app.errors import RequestError
-from app.group import DecisionStatus, Route
+from app.group import DecisionStatus
+from app.plan import Route
 from app.store.base import TraceFilter, TracePage, TraceSummary
 from app.ui.shown import show_line, show_ms
 from app.ui.words import BADGES, Badge

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from app.group import Call, Group, Sample, Span
+from app.group import Group, Span
+from app.sample import Call, Sample
 from app.ui.shown import show_line, show_ms
 
 SegmentKind = Literal["step", "wait", "first", "draw", "verify"]

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.group import Group, Plan, Scored, Tally
+from app.group import Group, Tally
+from app.plan import Plan
+from app.sample import Scored
 from app.ui.shown import show_line, show_ms, show_percent
 from app.voting.tally import can_vote, is_proven
 from verifiers.base import Status

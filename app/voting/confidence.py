@@ -18,7 +18,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from app.group import Group, ScorerName, VoteWeights
+from app.group import Group
+from app.plan import ScorerName, VoteWeights
 from app.voting.logistic import Cell, fit_line, sigmoid
 from app.voting.prior import INTERCEPT, SLOPES
 from app.voting.tally import can_vote, is_proven

@@ -8,7 +8,8 @@ at random.
 
 from __future__ import annotations
 
-from app.group import Decision, DecisionStatus, Group, Scored
+from app.group import Decision, DecisionStatus, Group
+from app.sample import Scored
 from app.voting.confidence import Calibration, confidence, evidence_of
 from app.voting.guarantee import threshold
 from app.voting.rules import RULES

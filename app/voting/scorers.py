@@ -12,7 +12,8 @@ import math
 from collections.abc import Sequence
 from statistics import fmean
 
-from app.group import Scored, ScorerName, VoteWeights
+from app.plan import ScorerName, VoteWeights
+from app.sample import Scored
 
 LEAST, MOST = 0.5, 2.0
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.group import Draw, Group
+from app.group import Group
+from app.plan import Draw
 from app.voting.rules import RULES
 from app.voting.rules.two_kinds import programs_among
 from app.voting.tally import is_proven

@@ -12,7 +12,9 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
-from app.group import Scored, Tally, VoteWeights
+from app.group import Tally
+from app.plan import VoteWeights
+from app.sample import Scored
 from app.voting.scorers import weigh
 from verifiers.compose import is_refuted, is_verified
 

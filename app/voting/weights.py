@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import get_args
 
-from app.group import Group, ScorerName, VoteWeights
+from app.group import Group
+from app.plan import ScorerName, VoteWeights
 from app.voting.logistic import sigmoid
 from app.voting.scorers import value_of
 from app.voting.tally import can_vote

@@ -15,7 +15,9 @@ from app.api.completion import (
     to_completion,
     verification_of,
 )
-from app.group import CacheRecord, Call, Decision, Delta, Failure, Group, Options, Parameters
+from app.group import CacheRecord, Decision, Failure, Group
+from app.sample import Call, Delta
+from app.task import Options, Parameters
 from tests.builders import TRACE_ID, a_group, a_plan, a_sample, a_scored, a_task, a_verdict
 from verifiers.base import ToolCall
 

@@ -10,8 +10,8 @@ import pytest
 
 from app.api.parse import Arrival, parse_chat, resolve_model
 from app.errors import ModelNotFound, RequestError
-from app.group import Task
 from app.settings import Settings
+from app.task import Task
 
 TABLE = Path(__file__).parents[1] / "cases" / "bad_requests.jsonl"
 CASES = [json.loads(line) for line in TABLE.read_text().splitlines()]

@@ -6,7 +6,7 @@ import asyncio
 import threading
 
 from app.api.stream import News
-from app.group import Delta
+from app.sample import Delta
 
 
 async def test_deltas_of_another_thread_arrive_in_order_and_before_the_end() -> None:

@@ -7,7 +7,9 @@ from typing import Any
 from app.cache.base import Budget, CacheEntry
 from app.cache.entry import to_cache_entry
 from app.cache.key import CacheKeys, cache_keys
-from app.group import Group, Options, Plan, Task
+from app.group import Group
+from app.plan import Plan
+from app.task import Options, Task
 from app.voting.decide import decide
 from tests.builders import a_group, a_plan, a_ref, a_scored, a_task, a_verdict
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from app.cache.base import Budget, WaitedTooLong
-from app.group import Options
+from app.task import Options
 from tests.builders import a_plan, a_ref
 from tests.cache.entries import BUDGET, a_negative, a_trace, an_entry, keys
 

@@ -15,7 +15,8 @@ from app.cache.entry import (
     may_be_cached,
     to_cache_entry,
 )
-from app.group import CacheRecord, Failure, Group, Options, Usage
+from app.group import CacheRecord, Failure, Group, Usage
+from app.task import Options
 from app.voting.decide import decide
 from tests.builders import a_group, a_plan, a_ref, a_scored, a_task, a_verdict
 from tests.cache.entries import NOW, a_negative, a_trace, an_entry, keys, refuted, verified

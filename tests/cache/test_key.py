@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from app.cache.key import cache_keys, may_come_from, tenant_tag
-from app.group import Options, Parameters
+from app.task import Options, Parameters
 from tests.builders import a_plan, a_ref, a_task
 
 FORM = {"type": "json_schema", "json_schema": {"name": "d", "schema": {"type": "object"}}}

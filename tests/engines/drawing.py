@@ -10,8 +10,10 @@ from typing import Any
 from app.engines.base import DeltaSink, Drawing
 from app.engines.openai import OpenAIEngine
 from app.errors import VerivoteError
-from app.group import Draw, Plan, Sample, Task
+from app.plan import Draw, Plan
+from app.sample import Sample
 from app.settings import EngineSettings
+from app.task import Task
 from tests.builders import a_plan, a_task
 from tests.fakes.upstream import Behaviour, FakeUpstream
 

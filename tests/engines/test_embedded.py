@@ -21,7 +21,7 @@ import pytest_asyncio
 
 from app.engines.embedded import INSTALL_MODEL, MODEL, SLOTS, EmbeddedEngine, find_model
 from app.errors import EngineError, EngineRefused, EngineUnavailable
-from app.group import Delta, Sample
+from app.sample import Delta, Sample
 from app.settings import EngineSettings
 from tests.builders import a_plan, a_task
 from tests.engines.drawing import begin, take

@@ -13,8 +13,10 @@ import pytest
 from app.engines.openai import OpenAIEngine
 from app.engines.wire import PROGRAM_WANTED
 from app.errors import EngineError, EngineGarbage, EngineUnavailable, Overloaded
-from app.group import Delta, Group, Parameters, Scored
+from app.group import Group
+from app.sample import Delta, Scored
 from app.settings import EngineSettings
+from app.task import Parameters
 from tests.builders import a_group, a_plan, a_task
 from tests.engines.drawing import an_engine, begin, faked, take
 from tests.fakes.upstream import (

@@ -8,7 +8,9 @@ import pytest
 
 from app.engines.reply import Reply
 from app.errors import EngineError
-from app.group import Draw, Parameters, Sample
+from app.plan import Draw
+from app.sample import Sample
+from app.task import Parameters
 from tests.builders import a_task
 from tests.fakes.upstream import chunk, piece, usage
 

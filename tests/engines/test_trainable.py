@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.engines.trainable import why_not, why_not_sample
-from app.group import Parameters
+from app.task import Parameters
 from tests.builders import a_plan, a_task
 
 

@@ -19,7 +19,7 @@ from app.engines.wire import (
     read_json,
 )
 from app.errors import EngineGarbage
-from app.group import Parameters
+from app.task import Parameters
 from tests.builders import a_plan, a_task
 
 

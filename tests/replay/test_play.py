@@ -10,9 +10,9 @@ from statistics import fmean
 
 import pytest
 
-from app.group import RuleName
 from app.replay.play import Played, Setting, play
 from app.replay.rows import Recorded, Row, traits_of
+from app.task import RuleName
 from tests.replay.recorded import a_recording, a_row, questions
 
 

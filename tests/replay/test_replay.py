@@ -7,7 +7,6 @@ from statistics import fmean
 
 import pytest
 
-from app.group import RuleName
 from app.replay.measure import estimate, estimate_pooled
 from app.replay.play import Setting
 from app.replay.replay import (
@@ -20,6 +19,7 @@ from app.replay.replay import (
     summarise,
 )
 from app.replay.rows import Recorded, Recording, Row, read_recordings
+from app.task import RuleName
 from tests.parts import ROOT, require
 from tests.replay.recorded import a_recording, a_row, questions
 

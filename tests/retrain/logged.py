@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from app.group import Scored
+from app.sample import Scored
 from app.store.base import Label
 from app.store.sides import Side
 from app.store.training_log import LoggedGroup

@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 
-from app.group import Group, Origin
+from app.group import Group
 from app.retrain.night import claim_night, today, work_night
+from app.sample import Origin
 from app.store.base import Label
 from app.store.nights import LEASE_S
 from app.store.sides import split_of

@@ -16,7 +16,7 @@ import app.engines.trainable
 import app.retrain.sieve
 import app.store.training_rows
 from app.engines.trainable import why_not_sample
-from app.group import CacheRecord, Group, Origin
+from app.group import CacheRecord, Group
 from app.retrain.select import (
     WHY,
     Selection,
@@ -26,6 +26,7 @@ from app.retrain.select import (
     select_groups,
 )
 from app.retrain.sieve import Lineage
+from app.sample import Origin
 from app.store.base import CANARY_AUTHOR
 from app.store.sides import Side
 from app.store.training_log import LoggedGroup

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from app.group import Options
 from app.routing.difficulty import MOST_REASONS, find_difficulty
 from app.routing.examples import DECIDES, router_of
 from app.routing.plan import EXPLORED_SAMPLES, EXPLORED_SHARE, make_plan
 from app.routing.routes import MatchedRoute
 from app.settings import DefaultSettings
+from app.task import Options
 from tests.builders import a_ref, a_task
 from tests.routing.planted import easy_prompt, features_of, hard_prompt
 from tests.routing.test_model import ENOUGH, asked, planted, taught

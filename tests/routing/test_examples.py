@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from app.group import Decision, Group, Reason, Tally
+from app.group import Decision, Group, Tally
+from app.plan import Reason
 from app.routing.examples import DECIDES, ROUTER, example_of, gain_of, router_of
 from tests.builders import a_group, a_plan, a_ref, a_scored, a_task, a_verdict
 

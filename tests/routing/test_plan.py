@@ -7,10 +7,12 @@ from typing import get_args
 
 import pytest
 
-from app.group import Decision, Options, Parameters, VoteWeights
+from app.group import Decision
+from app.plan import VoteWeights
 from app.routing.plan import fallback_plan, falls_short, make_plan, seed_of, with_weights
 from app.routing.routes import MatchedRoute
 from app.settings import DefaultSettings
+from app.task import Options, Parameters
 from tests.builders import a_group, a_plan, a_ref, a_scored, a_task
 from verifiers.base import AnswerContract, AnswerKind
 from verifiers.extract import guess_contract

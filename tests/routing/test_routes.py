@@ -7,9 +7,9 @@ from hashlib import sha256
 import pytest
 
 from app.errors import ConfigError
-from app.group import Options
 from app.routing.routes import compile_route, match_route, with_route
 from app.settings import RouteSettings
+from app.task import Options
 from tests.builders import a_task
 
 

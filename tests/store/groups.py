@@ -8,19 +8,10 @@ from typing import Any
 
 from ulid import ULID
 
-from app.group import (
-    Call,
-    Decision,
-    Failure,
-    Group,
-    Plan,
-    Reason,
-    Sample,
-    Scored,
-    Tally,
-    Task,
-    VerifierRef,
-)
+from app.group import Decision, Failure, Group, Tally
+from app.plan import Plan, Reason, VerifierRef
+from app.sample import Call, Sample, Scored
+from app.task import Task
 from verifiers.base import Answer, AnswerContract, Status, Verdict
 
 START = 1_790_000_000.0

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from app.group import CacheRecord, Group, Origin
+from app.group import CacheRecord, Group
+from app.sample import Origin
 from app.store.rows import to_rows
 from app.store.sides import Side, split_of
 from app.store.training_rows import hash_prompt, to_training_rows

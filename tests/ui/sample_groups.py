@@ -8,24 +8,10 @@ from typing import Any
 
 from ulid import ULID
 
-from app.group import (
-    CacheRecord,
-    Call,
-    Decision,
-    DecisionStatus,
-    Failure,
-    Group,
-    Options,
-    Parameters,
-    Plan,
-    Reason,
-    Route,
-    Sample,
-    Scored,
-    Span,
-    Task,
-    VerifierRef,
-)
+from app.group import CacheRecord, Decision, DecisionStatus, Failure, Group, Span
+from app.plan import Plan, Reason, Route, VerifierRef
+from app.sample import Call, Sample, Scored
+from app.task import Options, Parameters, Task
 from app.voting.confidence import Calibration, Evidence, Outcome, calibrate
 from app.voting.tally import tally_votes
 from verifiers.base import Answer, AnswerContract, AnswerKind, Status, ToolCall, Verdict

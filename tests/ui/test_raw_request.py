@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import shlex
 
-from app.group import Options, Parameters
+from app.task import Options, Parameters
 from app.ui.raw_request import repeat_command, request_body
 from tests.ui.sample_groups import make_task, tool_call
 from verifiers.base import VerifierSpec

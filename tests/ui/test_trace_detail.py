@@ -4,8 +4,10 @@ import dataclasses
 
 import pytest
 
-from app.group import Decision, Group, Options, Tally, VoteWeights
+from app.group import Decision, Group, Tally
+from app.plan import VoteWeights
 from app.store.base import Label
+from app.task import Options
 from app.ui.trace_detail import TraceDetail, trace_detail
 from tests.ui.sample_groups import (
     NOON,

@@ -22,7 +22,8 @@ import pytest_asyncio
 
 from app.engines.vllm import VLLMEngine
 from app.errors import EngineError
-from app.group import Group, Sample
+from app.group import Group
+from app.sample import Sample
 from app.settings import EngineSettings
 from tests.builders import a_plan, a_task
 from tests.cli.command import serving, verivote

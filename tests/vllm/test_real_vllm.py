@@ -14,7 +14,8 @@ import orjson
 import pytest
 
 from app.engines.openai import OpenAIEngine
-from app.group import Parameters, Sample
+from app.sample import Sample
+from app.task import Parameters
 from tests.builders import a_plan, a_task
 from tests.engines.drawing import an_engine, begin, take
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.group import Decision, Options
+from app.group import Decision
+from app.task import Options
 from app.voting.confidence import Evidence, fit_calibration
 from app.voting.decide import decide
 from tests.builders import a_group, a_plan, a_ref, a_scored, a_task, a_verdict

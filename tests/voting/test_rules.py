@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.group import Draw, Group, RuleName, SampleKind
+from app.group import Group
+from app.plan import Draw
+from app.sample import SampleKind
+from app.task import RuleName
 from app.voting.decide import decide
 from app.voting.rules import RULES
 from app.voting.rules.adaptive import lead_probability

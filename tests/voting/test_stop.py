@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.group import Draw, Group
+from app.group import Group
+from app.plan import Draw
 from app.voting.stop import Stop, next_step, settled_by
 from tests.builders import a_group, a_plan, a_scored, a_task, a_verdict
 

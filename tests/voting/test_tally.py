@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.group import Scored, Tally
+from app.group import Tally
+from app.sample import Scored
 from app.voting.tally import tally_votes
 from tests.builders import a_group, a_sample, a_scored, a_verdict
 from verifiers.base import AnswerContract, Candidate, ToolCall

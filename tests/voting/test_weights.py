@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.group import Draw, Scored, Tally, VoteWeights
+from app.group import Tally
+from app.plan import Draw, VoteWeights
+from app.sample import Scored
 from app.voting.confidence import evidence_of, score
 from app.voting.decide import decide
 from app.voting.scorers import LEAST, MOST, value_of, weigh

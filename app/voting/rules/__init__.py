@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from app.group import RuleName
+from app.task import RuleName
 from app.voting.rules.adaptive import Adaptive
 from app.voting.rules.base import Rule
 from app.voting.rules.certified import Certified

@@ -6,7 +6,8 @@ an answer breaks its window. Samples count in the order in which they arrived.
 
 from __future__ import annotations
 
-from app.group import Group, Scored
+from app.group import Group
+from app.sample import Scored
 from app.voting.tally import can_vote
 
 WINDOW = 5

@@ -8,7 +8,8 @@ so a fixed order would favour one kind.
 
 from __future__ import annotations
 
-from app.group import Group, SampleKind
+from app.group import Group
+from app.sample import SampleKind
 from app.voting.rules.margin import fewest_to
 from app.voting.tally import can_vote
 
