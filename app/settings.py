@@ -395,6 +395,32 @@ class GuardSettings(Section):
     )
 
 
+class ShapingSettings(Section):
+    length: Literal["none", "soft_overlong", "linear"] = Field(
+        "none",
+        description="`soft_overlong` punishes answers near `max_tokens`; `linear` lets length "
+        "cost as much as the group is good.",
+    )
+    max_tokens: int | None = Field(
+        None, ge=1, description="`soft_overlong`: tokens at which an answer is fully too long."
+    )
+    buffer_tokens: int | None = Field(
+        None, ge=1, description="`soft_overlong`: tokens before that over which it grows."
+    )
+    process_weight: float = Field(
+        0.0, ge=0, description="What a step's score weighs beside the outcome's; 0 ignores steps."
+    )
+
+    @model_validator(mode="after")
+    def _is_bounded(self) -> ShapingSettings:
+        if self.length == "soft_overlong":
+            if self.max_tokens is None or self.buffer_tokens is None:
+                raise ValueError("length 'soft_overlong' needs max_tokens and buffer_tokens")
+            if self.buffer_tokens > self.max_tokens:
+                raise ValueError("buffer_tokens must be at most max_tokens")
+        return self
+
+
 class RetrainSettings(Section):
     schedule: str = Field(
         "off",
@@ -425,10 +451,17 @@ class RetrainSettings(Section):
     )
     judges: bool = Field(False, description="Whether the word of a judge alone is a reward.")
     lr: float = Field(1e-5, gt=0, description="Learning rate after warm-up.")
+    warmup: float = Field(0.1, ge=0, le=1, description="Share of the steps for warming up.")
+    grad_clip: float = Field(1.0, gt=0, description="Largest norm of a gradient.")
     epochs: int = Field(2, ge=1, le=100, description="Times that every group is seen.")
     max_steps: int = Field(128, ge=1, description="Updates at most.")
     groups_per_step: int = Field(16, ge=1, description="Groups an update is made of.")
-    token_budget: int = Field(16_384, ge=1, description="Padded tokens of one forward.")
+    token_budget: int = Field(
+        16_384, ge=1, description="Padded tokens of one forward on one device."
+    )
+    gradient_checkpointing: bool = Field(
+        True, description="Compute activations again on the way back instead of keeping them."
+    )
     lora_rank: int = Field(
         16, ge=0, le=512, description="Rank of the adapter; 0 trains every weight (tiny models)."
     )
@@ -437,18 +470,36 @@ class RetrainSettings(Section):
         "bfloat16", description="What the model computes in."
     )
     checkpoint_every: int = Field(10, ge=1, description="Updates between two checkpoints.")
-    threads: int | None = Field(None, ge=1, description="CPU threads; unset: torch's own choice.")
+    threads: int | None = Field(
+        None, ge=1, description="CPU threads of a process; unset: torch's own choice."
+    )
     memory_gb: float | None = Field(
-        None, gt=0, description="Memory that the trainer may take; unset: any."
+        None,
+        gt=0,
+        description="Memory of a machine that the trainer may take, not its GPUs'; unset: any.",
     )
     python: str = Field(
         "", description="Interpreter with the extra `train`; empty: the gateway's own."
+    )
+    processes: int = Field(
+        1, ge=1, description="Processes that train together, one a GPU; of all machines."
+    )
+    fsdp: bool = Field(
+        False, description="Spread the model's weights over the processes' GPUs (FSDP2)."
+    )
+    launcher: tuple[str, ...] = Field(
+        (),
+        description="Program that starts the command behind it on every machine; empty: all "
+        "processes are of this one.",
     )
     seed: int = Field(0, ge=0, lt=2**32, description="Of everything that is drawn in a night.")
     max_mu_drift: float = Field(
         0.05,
         gt=0,
         description="Largest mean of |log π − log µ| at the parent's weights, before training.",
+    )
+    shaping: ShapingSettings = Field(
+        ShapingSettings(), description="What is done to rewards before samples are compared."
     )
     guards: GuardSettings = Field(GuardSettings(), description="When training stops.")
     gate: GateSettings = Field(GateSettings(), description="What a policy has to show.")
@@ -458,6 +509,13 @@ class RetrainSettings(Section):
     @classmethod
     def _may_be_off(cls, value: Any) -> Any:
         return {"share": 0.0} if value == "off" else value
+
+    @model_validator(mode="after")
+    def _is_of_several(self) -> RetrainSettings:
+        for key in ("fsdp", "launcher"):
+            if getattr(self, key) and self.processes == 1:
+                raise ValueError(f"retrain.{key} needs retrain.processes of at least 2")
+        return self
 
 
 class TelemetrySettings(Section):
