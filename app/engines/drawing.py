@@ -202,6 +202,7 @@ class OpenAIDrawing:
             started_ms=self._now_ms(),
             not_trainable=PROGRAM if kind == "program" else self._not_trainable,
             usage_each=facts.server == "llama.cpp",
+            origin=facts.origin,
         )
         self._replies.append(reply)
         request_s = self._upstream.settings.request_s

@@ -1,8 +1,9 @@
 """What a server is and can do: asked cheaply once, learned from its replies afterwards.
 
 One GET of the model list; on vLLM two one-token completions more, because nothing else tells
-whether its logprobs come after temperature, and a request to load no adapter. A server that cannot
-be asked is taken for a plain one and asked again later.
+whether its logprobs come after temperature, a request to load no adapter, and what samples will say
+of where they come from (`origin.py`). A server that cannot be asked is taken for a plain one and
+asked again later.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ import orjson
 
 from app.engines.adapters import HOW, LIST_WITHIN_S, loads_adapters
 from app.engines.base import Capabilities, EngineModel
+from app.engines.origin import ask_origin
 from app.engines.upstream import Upstream, read_capped
 from app.engines.wire import read_json
 from app.errors import EngineError, EngineGarbage, EngineRefused
+from app.sample import Origin
 
 log = logging.getLogger("verivote.engines.probe")
 
@@ -49,6 +52,8 @@ class Facts:
         self.refused: set[str] = set()
         """Optional fields that the server will not have."""
         self.tokens_key = "max_tokens"
+        self.origin: Origin | None = None
+        """What the samples say of where they come from; None for other servers than vLLM."""
 
     @property
     def knows_extras(self) -> bool:
@@ -171,6 +176,7 @@ class Probe:
         # Halving the temperature moves the leading logprob, unless it is that before temperature.
         known.processed_logprobs = abs(hot - cold) > 1e-3
         known.adapters = await loads_adapters(self._upstream, within_s=within_s)
+        known.origin = await ask_origin(self._upstream, model, within_s=within_s)
         for missing in known.lacks():
             log.warning("engine '%s' lacks %s", self._upstream.name, missing)
 

@@ -14,7 +14,7 @@ from app.engines.upstream import refusal_of
 from app.engines.wire import LOGPROB_FLOOR, ChoiceBuilder
 from app.errors import EngineGarbage
 from app.plan import Draw
-from app.sample import Call, Delta, Sample, SampleKind
+from app.sample import Call, Delta, Origin, Sample, SampleKind
 from app.task import Task
 
 SEEDS = 2**63
@@ -35,8 +35,10 @@ class Reply:
         not_trainable: str,
         kind: SampleKind = "text",
         usage_each: bool = False,
+        origin: Origin | None = None,
     ) -> None:
-        """`usage_each`: the server sends each choice's own usage right after its end."""
+        """`usage_each`: the server sends each choice's own usage right after its end. `origin`:
+        what is known of the server."""
         self._keep_logprobs = task.parameters.logprobs
         self._stops = bool(task.parameters.stop)
         self._draw = draw
@@ -46,6 +48,7 @@ class Reply:
         self.seed: int | None = (draw.seed + slots[0]) % SEEDS
         """Servers give choice i the seed + i, so a parallel call starts at its slot."""
         self._engine = engine
+        self._origin = origin
         self._started_ms = started_ms
         self.not_trainable = not_trainable
         self._builders: dict[int, ChoiceBuilder] = {}
@@ -171,6 +174,7 @@ class Reply:
             prompt_tokens=prompt_tokens or len(self._prompt_ids or ()),
             prompt_token_ids=self._prompt_ids,
             upstream_id=self._upstream_id,
+            origin=self._origin,
             error=self.error,
         )
 

@@ -80,12 +80,23 @@ class Upstream:
         return read_json(reply.data)
 
     async def exchange(
-        self, method: str, path: str, body: bytes | None, *, within_s: float
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        *,
+        within_s: float,
+        beside_v1: bool = False,
     ) -> Exchanged:
-        """One request and its whole reply, whatever its status. Raises `EngineError`."""
+        """One request and its whole reply, whatever its status. Raises `EngineError`.
+
+        `beside_v1`: the path is not below the `/v1` that the base address ends with.
+        """
+        base = self.settings.base_url
+        address = (base.removesuffix("/v1") if beside_v1 else base) + path
         try:
             async with asyncio.timeout(within_s):
-                response = await self._send(method, path, body)
+                response = await self._send(method, address, body)
                 try:
                     data = await read_capped(response, MAX_LIST_BYTES)
                 finally:
@@ -100,7 +111,7 @@ class Upstream:
         """True when GET gets a reply that is neither a server fault nor a refused key."""
         try:
             async with asyncio.timeout(within_s):
-                response = await self._send("GET", path, None)
+                response = await self._send("GET", self.settings.base_url + path, None)
                 await response.aclose()
         except (TimeoutError, EngineError):
             return False
@@ -130,7 +141,7 @@ class Upstream:
     async def _post_once(self, path: str, body: bytes, first_byte_s: float) -> httpx.Response:
         try:
             async with asyncio.timeout(first_byte_s):
-                response = await self._send("POST", path, body)
+                response = await self._send("POST", self.settings.base_url + path, body)
                 if response.status_code == 200:
                     return response
                 try:
@@ -143,16 +154,14 @@ class Upstream:
             ) from None
         raise error_of(response.status_code, data, response.headers, self.name)
 
-    async def _send(self, method: str, path: str, body: bytes | None) -> httpx.Response:
+    async def _send(self, method: str, address: str, body: bytes | None) -> httpx.Response:
         if self._client.is_closed:
             raise EngineUnavailable(f"The engine '{self.name}' has been closed.")
         headers = {"Content-Type": "application/json"} if body is not None else {}
         if key := self._key():
             headers["Authorization"] = f"Bearer {key}"
         try:
-            request = self._client.build_request(
-                method, self.settings.base_url + path, content=body, headers=headers
-            )
+            request = self._client.build_request(method, address, content=body, headers=headers)
             return await self._client.send(request, stream=True)
         except TransportFault as fault:
             raise unavailable(fault, self.settings.base_url) from None

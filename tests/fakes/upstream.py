@@ -243,12 +243,14 @@ def refusing(*fields: str, otherwise: Behaviour, status: int = 400) -> Behaviour
 
 
 class FakeUpstream:
-    """Serves one behaviour for completions, one for the model list and one for adapters; all may be
-    replaced. Unless told otherwise it loads no adapters, as most servers."""
+    """Serves one behaviour for completions, one for the model list, one for adapters and one for
+    what vLLM has beside `/v1`; all may be replaced. Unless told otherwise it has no adapters and
+    nothing beside `/v1`, as most servers."""
 
     def __init__(self, completions: Behaviour, models: Behaviour | None = None) -> None:
         self.completions = completions
         self.adapters: Behaviour = always(json_reply({"detail": "Not Found"}, 404))
+        self.beside_v1: Behaviour = always(json_reply({"detail": "Not Found"}, 404))
         self.models = models or always(model_list("m"))
         self.requests: list[Request] = []
         self.sockets: list[Socket] = []
@@ -275,7 +277,9 @@ class FakeUpstream:
         return [
             request
             for request in self.requests
-            if request.method == "POST" and not request.path.endswith("_lora_adapter")
+            if request.method == "POST"
+            and request.path.startswith("/v1")
+            and not request.path.endswith("_lora_adapter")
         ]
 
     @property
@@ -293,6 +297,8 @@ class FakeUpstream:
 
     def answer(self, request: Request) -> Steps:
         self.requests.append(request)
+        if not request.path.startswith("/v1"):
+            return self.beside_v1(request)
         if request.method == "GET":
             return self.models(request)
         if request.path.endswith("_lora_adapter"):

@@ -43,12 +43,18 @@ class Handler(BaseHTTPRequestHandler):
                 for name, path in self.adapters.items()
             ]
             self.reply(200, {"object": "list", "data": [base, *loaded]})
+        elif self.path == "/version":
+            self.reply(200, {"version": "0.32.0"})
         elif not self.path.startswith("/v1"):
             self.reply(200, {"secret": "a page for operators"})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or b"{}")
-        if not self.path.startswith("/v1"):
+        if self.path == "/tokenize":
+            said = body["prompt"] if "prompt" in body else json.dumps(body["messages"])
+            ids = list(said.encode())
+            self.reply(200, {"count": len(ids), "max_model_len": 2048, "tokens": ids})
+        elif not self.path.startswith("/v1"):
             self.reply(200, {"secret": "a route for operators"})
         elif not self.is_let_in():
             return
