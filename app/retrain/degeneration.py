@@ -11,6 +11,9 @@ number over all held-out samples of a policy. It alarms when the candidate's is 
 
 and by more than the sign's own trifle. It sees form, not sense: a fluent wrong answer is the other
 checks' business.
+
+Where the right answers are known, the most frequent answer is held against how often it is right: a
+better policy says "yes" as often as "yes" is true, a broken one more often.
 """
 
 from __future__ import annotations
@@ -100,7 +103,7 @@ def read_signs(
             usual = (history or {}).get(sign.name, ())
             alarm = _far_from_usual(sign, after, usual)
             if _is_large(sign, before, after) and _is_real(sign, old, new, after - before, seed):
-                share = f", {after / before - 1:+.0%}" if before else ""
+                share = f", {after / before - 1:+.0%}" if before > 0 else ""
                 alarm = f"{before:.3g} became {after:.3g}{share}"
         readings.append(
             Reading(sign=sign.name, says=sign.says, incumbent=before, candidate=after, alarm=alarm)
@@ -117,14 +120,7 @@ def _series(pairs: Sequence[Pair]) -> list[tuple[Sign, Values, Values]]:
         tasks[pair.incumbent.slices.get("task", "")].append(pair)
     for task, those in sorted(tasks.items()):
         if len(those) >= FEW:
-            sign = Sign(
-                name=f"top_answer:{task}" if task else "top_answer",
-                says="share of the most frequent answer",
-                worse="more",
-                trifle=0.05,
-            )
-            old, new = [pair.incumbent for pair in those], [pair.candidate for pair in those]
-            plain.append((sign, _top_answer(old), _top_answer(new)))
+            plain.append(_top_answer(f"top_answer:{task}" if task else "top_answer", those))
     return plain
 
 
@@ -135,11 +131,52 @@ def _read(value: Callable[[Drawn], float | None], outcomes: Sequence[Outcome]) -
     ]
 
 
-def _top_answer(outcomes: Sequence[Outcome]) -> Values:
+def _top_answer(name: str, pairs: Sequence[Pair]) -> tuple[Sign, Values, Values]:
+    """One answer to everything, beyond what the right answers of the same prompts explain.
+
+    Only prompts with a reference are read where enough have one.
+    """
+    known = [pair for pair in pairs if pair.incumbent.reference is not None]
+    by_reference = len(known) >= FEW
+    says = "share of the most frequent answer"
+    sign = Sign(
+        name=name,
+        says=f"{says} beyond that among the right ones" if by_reference else says,
+        worse="more",
+        trifle=0.05,
+    )
+    those = known if by_reference else pairs
+    old, new = [pair.incumbent for pair in those], [pair.candidate for pair in those]
+    read = _beyond_references if by_reference else _most_frequent
+    return sign, read(old), read(new)
+
+
+def _most_frequent(outcomes: Sequence[Outcome]) -> Values:
     """Whether each answer is the policy's most frequent one."""
     answers = Counter(s.answer for o in outcomes for s in o.drawn if s.answer is not None)
     top = max(answers, key=lambda answer: (answers[answer], answer), default=None)
     return _read(lambda s: None if s.answer is None else float(s.answer == top), outcomes)
+
+
+def _beyond_references(outcomes: Sequence[Outcome]) -> Values:
+    """How much more often than it is right the policy says the answer that it overuses most.
+
+    1 where a sample says it and it is wrong, -1 where it is right and another one is said.
+    """
+    excess = Counter[str]()
+    for outcome in outcomes:
+        for answer in (s.answer for s in outcome.drawn if s.answer is not None):
+            excess[answer] += 1
+            excess[outcome.reference or ""] -= 1
+    top = max(excess, key=lambda answer: (excess[answer], answer), default=None)
+    return [
+        [
+            float(sample.answer == top) - float(outcome.reference == top)
+            for sample in outcome.drawn
+            if sample.answer is not None
+        ]
+        for outcome in outcomes
+    ]
 
 
 def _is_large(sign: Sign, before: float, after: float) -> bool:

@@ -7,11 +7,12 @@ than the policy gives.
 
 from __future__ import annotations
 
+import json
 import statistics
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from app.group import Group
 from app.retrain.advantages import SAME
@@ -19,7 +20,9 @@ from app.sample import Scored
 from app.store.sides import Side
 from app.store.training_rows import hash_prompt, hidden_score, training_reward
 from app.voting.reliability import Believed
+from verifiers.base import Candidate
 from verifiers.compose import is_verified
+from verifiers.extract import extract_answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +61,9 @@ class Outcome:
     """Whether the sample at temperature 0 is right; None when there is none."""
     believed: Believed | None = None
     """The confidence that the answer was served with, and whether it was right."""
+    reference: str | None = None
+    """Vote key of the right answer; None where the task names none, or none that can be voted on.
+    """
     slices: Mapping[str, str] = field(default_factory=dict)
     """Dimension → value: `task`, `difficulty`, `script`."""
 
@@ -101,6 +107,7 @@ def outcome_of(group: Group, greedy: Group | None = None, side: Side | None = No
         verified=_verified(group),
         greedy=_is_right(greedy.scored[0]) if greedy and greedy.scored else None,
         believed=_believed(group),
+        reference=_reference(group),
         slices={
             "task": f"{group.plan.route_name}/{group.plan.contract.kind}",
             "difficulty": group.plan.route,
@@ -171,6 +178,23 @@ def _believed(group: Group) -> Believed | None:
     served = next((s for s in group.scored if s.sample.index == decision.winner), None)
     right = None if served is None else _is_right(served)
     return None if right is None else Believed(confidence=decision.confidence, right=right)
+
+
+def _reference(group: Group) -> str | None:
+    """The right answer as a sample would say it, from the first verifier that proves with one."""
+    decisive = {ref.name for ref in group.plan.verifiers if ref.decisive}
+    for spec in group.task.options.verifiers:
+        named = spec.options.get("reference")
+        if spec.use not in decisive or named is None:
+            continue
+        text = named if isinstance(named, str) else json.dumps(named, ensure_ascii=False)
+        # A reference is written bare, wherever samples are asked to put their answers.
+        contract = replace(group.plan.contract, rule="auto")
+        for said in (text, f"Answer: {text}"):
+            candidate = Candidate(text=said, finish_reason="stop")
+            if (key := extract_answer(candidate, contract).key) is not None:
+                return key
+    return None
 
 
 def _by_prompt(outcomes: Iterable[Outcome]) -> dict[str, Outcome]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from app.retrain.degeneration import LENGTHS, Reading, read_signs
-from tests.retrain.held_out import WORDS, pairs_of
+from app.retrain.evidence import Outcome, pair_up
+from tests.retrain.held_out import WORDS, outcome, pairs_of
 
 Change = Callable[[random.Random], dict[str, Any]]
 
@@ -72,6 +74,68 @@ def test_one_answer_to_everything_alarms_also_when_verifiers_are_fooled() -> Non
     fooled = {"change": lambda rng: {"answer": "0", "text": "The answer is 0", "reward": 1.0}}
 
     assert "top_answer:sums" in alarms(read(fooled))
+
+
+SKEWED = tuple("yes" if number % 4 else "no" for number in range(160))
+"""The right answers: three of four are the same."""
+
+
+def answering(said: Callable[[str, random.Random], str], *, known: bool = True) -> list[Outcome]:
+    """A policy that says this, given the right answer, on prompts whose references are known."""
+    rng = random.Random(5)
+    outcomes = []
+    for number, right in enumerate(SKEWED):
+        answers = [said(right, rng) for _ in range(8)]
+        reference = right if known else None
+        made = outcome(number, rng, 0.5, reference=reference)
+        samples = zip(made.drawn, answers, strict=True)
+        drawn = tuple(replace(s, answer=a, reward=float(a == right)) for s, a in samples)
+        outcomes.append(replace(made, drawn=drawn))
+    return outcomes
+
+
+def guesses(right: str, rng: random.Random) -> str:
+    return rng.choice(("yes", "no", "maybe"))
+
+
+def knows(right: str, rng: random.Random) -> str:
+    return right if rng.random() < 0.9 else guesses(right, rng)
+
+
+def mostly(answer: str) -> Callable[[str, random.Random], str]:
+    return lambda right, rng: answer if rng.random() < 0.6 else guesses(right, rng)
+
+
+def top_answer(old: list[Outcome], new: list[Outcome]) -> Reading:
+    readings = read_signs(pair_up(old, new), seed=0)
+    return next(reading for reading in readings if reading.sign == "top_answer:sums")
+
+
+def test_saying_the_most_frequent_answer_where_it_is_right_is_no_alarm() -> None:
+    reading = top_answer(answering(guesses), answering(knows))
+
+    assert reading.alarm == ""
+    assert reading.candidate < reading.incumbent
+
+
+@pytest.mark.parametrize("answer", ["yes", "no", "maybe"])
+def test_saying_any_answer_more_often_than_it_is_right_alarms(answer: str) -> None:
+    """Also the answer that is right most often, and one that others are said more often than."""
+    assert top_answer(answering(knows), answering(mostly(answer))).alarm
+
+
+def test_without_references_the_share_alone_has_to_do() -> None:
+    unknown = answering(guesses, known=False), answering(knows, known=False)
+
+    assert top_answer(*unknown).alarm
+
+
+def test_prompts_without_a_reference_are_not_read_beside_enough_that_have_one() -> None:
+    old, new = answering(guesses), answering(knows)
+    some = [replace(each, reference=None) for each in new[:80]]
+    old = [replace(each, reference=None) for each in old[:80]] + old[80:]
+
+    assert top_answer(old, [*some, *new[80:]]).alarm == ""
 
 
 def test_getting_better_is_no_alarm() -> None:

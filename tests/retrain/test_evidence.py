@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,9 +13,10 @@ from app.retrain.drift import find_drift, window_of
 from app.retrain.evidence import outcome_of, pair_up, script_of
 from app.store.sides import Side
 from app.store.training_rows import hash_prompt
+from app.task import Options
 from tests import strategies
 from tests.store.groups import failed_group, make_group
-from verifiers.base import Status
+from verifiers.base import AnswerKind, Status, VerifierSpec
 
 
 def test_a_group_is_rewards_votes_proofs_and_tokens() -> None:
@@ -57,6 +59,47 @@ def test_the_confidence_of_the_served_answer_is_kept_with_whether_it_was_right()
 
     assert found is not None
     assert (found.confidence, found.right) == (0.9, True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "use", "reference", "key"),
+    [
+        ("number", "number", "42", "42"),
+        ("number", "number", 1200.5, "1200.5"),
+        ("number", "number", "$1,200.50", "1200.5"),
+        ("choice", "choice", "B", "B"),
+        ("math", "math", r"\frac{1}{2}", "1/2"),
+        ("text", "text_equal", "New York", "new york"),
+        ("date", "date", "2024-03-05", "2024-03-05"),
+        ("json", "json_equal", {"a": 1}, '{"a":1}'),
+        ("none", "number", "42", None),
+        ("number", "number", "no number", None),
+    ],
+)
+def test_a_reference_is_the_vote_of_a_sample_that_says_it(
+    kind: AnswerKind, use: str, reference: Any, key: str | None
+) -> None:
+    spec = VerifierSpec(use=use, options={"reference": reference})
+    assert outcome_of(asked_with(spec, kind=kind)).reference == key
+
+
+def test_only_what_proves_has_a_reference() -> None:
+    """A judge is shown a good answer, and that proves nothing; most tasks name none."""
+    shown = VerifierSpec(use="judge", options={"reference": "42"})
+    plain = VerifierSpec(use="number")
+
+    assert outcome_of(asked_with(shown, decisive=False)).reference is None
+    assert outcome_of(asked_with(plain)).reference is None
+    assert outcome_of(make_group()).reference is None
+
+
+def asked_with(spec: VerifierSpec, *, kind: AnswerKind = "number", decisive: bool = True) -> Group:
+    group = make_group()
+    ref = replace(group.plan.verifiers[0], name=spec.use, decisive=decisive)
+    plan = replace(
+        group.plan, contract=replace(group.plan.contract, kind=kind, rule="boxed"), verifiers=(ref,)
+    )
+    return replace(group, plan=plan, task=replace(group.task, options=Options(verifiers=(spec,))))
 
 
 def test_nothing_drawn_is_nothing_to_compare() -> None:
