@@ -49,6 +49,8 @@ class Source:
     policy: str
     degraded: tuple[str, ...] = ()
     """`policy` while an older one answers because the active one cannot."""
+    key: str = ""
+    """The key of the settings that names the policy itself."""
 
 
 async def open_task(task: Task, rim: Rim) -> Opened:
@@ -79,7 +81,14 @@ async def open_task(task: Task, rim: Rim) -> Opened:
         Span(name="admit", start_ms=0.0, end_ms=begun_ms),
         Span(name="plan", start_ms=begun_ms, end_ms=now_ms(task, rim)),
     )
-    return Opened(task=task, panel=panel, plan=plan, spans=spans, degraded=source.degraded)
+    return Opened(
+        task=task,
+        panel=panel,
+        plan=plan,
+        spans=spans,
+        degraded=source.degraded,
+        policy_key=source.key,
+    )
 
 
 async def _make_panel(task: Task, route: MatchedRoute | None, check: Check, rim: Rim) -> Panel:
@@ -97,8 +106,8 @@ async def _source(task: Task, route: MatchedRoute | None, rim: Rim) -> Source:
     wanted, aliases = route.policy if route else "", rim.settings.aliases
     if task.upstream_model:
         return Source(engine=task.engine, policy=task.upstream_model)
-    if wanted and (wanted == "*" or wanted not in aliases):
-        return Source(engine=task.engine, policy=wanted)
+    if route and wanted and (wanted == "*" or wanted not in aliases):
+        return Source(engine=task.engine, policy=wanted, key=f"{route.key}.policy")
     engine = aliases[wanted] if wanted else task.engine
     policy = await policy_of(engine, wanted or task.alias, task, rim)
     fell_back = rim.policies is not None and rim.policies.is_degraded(engine)

@@ -71,6 +71,9 @@ class Opened:
     """What it took to get here: `admit` (from the request's arrival) and `plan`."""
     degraded: tuple[str, ...] = ()
     """What is away already: `policy` while an older one serves."""
+    policy_key: str = ""
+    """The key of the settings that names the plan's policy itself; empty where an alias or the
+    client does."""
 
 
 async def policy_of(engine: str, alias: str, task: Task, rim: Rim) -> str:

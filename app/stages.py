@@ -11,7 +11,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from app.engines.base import DeltaSink
-from app.errors import EngineError, Overloaded, VerivoteError
+from app.errors import EngineError, ModelNotFound, Overloaded, VerivoteError
 from app.group import Failure, Group, Span
 from app.plan import Draw
 from app.rim import (
@@ -75,7 +75,7 @@ async def _draw_stage(group: Group, opened: Opened, rim: Rim, on_delta: DeltaSin
     except TimeoutError:
         reason, failure = "deadline", too_late(plan.deadline_ms)
     except (EngineError, Overloaded) as error:
-        reason, failure = "engine", _failure_of(error)
+        reason, failure = "engine", _failure_of(error, group, opened)
     except asyncio.CancelledError:
         await log_gone(group, rim)
         raise
@@ -142,10 +142,15 @@ def _decided(group: Group, reason: str, rim: Rim) -> Group:
     return group.with_decision(decision).with_spans(took)
 
 
-def _failure_of(error: VerivoteError) -> Failure:
-    return Failure(
-        code=error.error_code, message=error.message, status=error.http_status, where="engine"
-    )
+def _failure_of(error: VerivoteError, group: Group, opened: Opened) -> Failure:
+    """What the engine said. A model that the settings named is the operator's fault to mend."""
+    message, plan = error.message, group.plan
+    if error.error_code == ModelNotFound.code and opened.policy_key and not group.stage:
+        message = (
+            f"{opened.policy_key} of route '{plan.route_name}' is '{plan.policy}', which engine "
+            f"'{plan.engine}' does not serve and which is no alias. It says: {message}"
+        )
+    return Failure(code=error.error_code, message=message, status=error.http_status, where="engine")
 
 
 def _round_seed(group: Group) -> int:

@@ -31,10 +31,11 @@ from app.cli import FAILED
 from app.cli.options import ConfigOption, DataOption, JsonOption, settings_from
 from app.engines.openai import OpenAIEngine
 from app.engines.vllm import find_interpreter, find_model
-from app.errors import ConfigError
+from app.errors import ConfigError, StoreError
 from app.settings import CacheSettings, EngineSettings, ServerSettings, Settings
 from app.store import schema
-from app.store.database import AWAY, database_url, parse_url
+from app.store.database import AWAY, database_url, open_engine, parse_url
+from app.store.policies import PolicyTable
 
 cli = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -93,6 +94,7 @@ def examine(config: Path | None, data: Path | None, environ: Mapping[str, str]) 
         engines["main"] = EngineSettings(base_url=base_url, api_key=key)
     findings.append(look_at_demo(needed=any(e.kind == "embedded" for e in engines.values())))
     findings += look_at_engines(engines, environ)
+    findings += look_at_route_policies(settings, engines, environ)
     findings += [look_at_folder(settings.data), look_at_disk(settings.data)]
     findings += [look_at_database(settings), look_at_cache(settings.cache)]
     findings.append(look_at_port(settings.server))
@@ -191,6 +193,17 @@ def look_for_training(name: str, settings: EngineSettings) -> list[Finding]:
 
 def look_at_upstream(name: str, engine: EngineSettings, environ: Mapping[str, str]) -> Finding:
     """Ask the server for its models; it never has to run one for that."""
+    models = ask_for_models(name, engine, environ)
+    if isinstance(models, Finding):
+        return models
+    detail = f"{engine.base_url}/models has {', '.join(models[:3])}"
+    return Finding(name=f"engine {name}", state="ok", detail=detail)
+
+
+def ask_for_models(
+    name: str, engine: EngineSettings, environ: Mapping[str, str]
+) -> list[str] | Finding:
+    """The models that a server lists, or why they are not known."""
     label, url = f"engine {name}", f"{engine.base_url}/models"
     key = engine.api_key
     if key.startswith("env:"):
@@ -210,12 +223,64 @@ def look_at_upstream(name: str, engine: EngineSettings, environ: Mapping[str, st
         detail = f"{url} refuses the key ({reply.status_code})"
         return Finding(name=label, state="missing", detail=detail, fix=fix)
     try:
-        models = [model["id"] for model in reply.json()["data"]]
+        return [str(model["id"]) for model in reply.json()["data"]]
     except (ValueError, KeyError, TypeError):
         detail = f"{url} answers {reply.status_code}, and not with a list of models"
         fix = f"engines.{name}.base_url ends where the API begins, usually in /v1"
         return Finding(name=label, state="missing", detail=detail, fix=fix)
-    return Finding(name=label, state="ok", detail=f"{url} has {', '.join(models[:3])}")
+
+
+def look_at_route_policies(
+    settings: Settings, engines: Mapping[str, EngineSettings], environ: Mapping[str, str]
+) -> list[Finding]:
+    """Policies of routes that neither are aliases nor are known to an engine they are asked of.
+
+    Notes, because a server may serve more than it lists. What a server that is away, or one that
+    the gateway starts itself, would serve is not known here.
+    """
+    noted = []
+    for place, route in enumerate(settings.routes):
+        if not route.policy or (route.policy in settings.aliases and route.policy != "*"):
+            continue
+        asked = _engines_of(route.match.alias, settings.aliases) & engines.keys()
+        known = asyncio.run(_trained(settings, asked))
+        for name in asked:
+            openai = engines[name].kind == "openai"
+            models = ask_for_models(name, engines[name], environ) if openai else None
+            known |= set(models) if isinstance(models, list) else {route.policy}
+        if asked and route.policy not in known:
+            detail = (
+                f"routes[{place}].policy is '{route.policy}', which is no alias and no model of "
+                f"{', '.join(sorted(asked))}"
+            )
+            fix = f"name one that is; requests of route '{route.name}' would get a 404"
+            noted.append(Finding(name="routes", state="note", detail=detail, fix=fix))
+    return noted
+
+
+def _engines_of(alias: str, aliases: Mapping[str, str]) -> set[str]:
+    """The engine that answers an alias; every engine that some alias has where none is named."""
+    if not alias:
+        return set(aliases.values())
+    found = aliases.get(alias) or aliases.get("*")
+    return {found} if found else set()
+
+
+async def _trained(settings: Settings, engines: set[str]) -> set[str]:
+    """Names of the policies that gateways would load; none while the database is away."""
+    url = database_url(settings)
+    try:
+        if await schema.check(url) != "current":
+            return set()
+    except (ConfigError, *AWAY):
+        return set()
+    database = open_engine(url)
+    try:
+        return {p.name for p in await PolicyTable(database).list() if p.engine in engines}
+    except StoreError:
+        return set()
+    finally:
+        await database.dispose()
 
 
 def look_at_folder(folder: Path) -> Finding:

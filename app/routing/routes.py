@@ -28,6 +28,8 @@ class MatchedRoute:
     """What a route says of the requests that match it; None and empty leave it to others."""
 
     name: str
+    key: str = ""
+    """Where the settings have it: `routes[0]`."""
     verifiers: tuple[VerifierSpec, ...] = ()
     """Added to those of the request."""
     rule: RuleName | None = None
@@ -68,6 +70,7 @@ def compile_route(
     return CompiledRoute(
         route=MatchedRoute(
             name=settings.name,
+            key=f"routes[{place}]",
             verifiers=verifiers,
             rule=settings.rule,
             effort=settings.effort,

@@ -13,11 +13,13 @@ from app.cli.doctor import (
     look_at_folder,
     look_at_names,
     look_at_port,
+    look_at_route_policies,
     look_at_upstream,
 )
 from app.settings import CacheSettings, EngineSettings, ServerSettings, load_settings
 from app.store import schema
-from app.store.database import database_url
+from app.store.database import database_url, open_engine
+from app.store.policies import Policy, PolicyTable
 from tests.cli.command import verivote
 from tests.engines.test_probe import like_vllm
 from tests.fakes.upstream import FakeUpstream, always, model_list
@@ -84,6 +86,37 @@ def test_a_vllm_of_our_own_is_looked_for_and_not_started(tmp_path):
     assert "pip install 'vllm>=0.32'" in found[1].fix
     assert "'./none' is no folder" in found[2].detail
     assert fake.launches == []
+
+
+async def test_a_policy_of_a_route_that_nobody_knows_is_a_note_with_its_key(tmp_path):
+    routes = [
+        {"name": name, "policy": policy}
+        for name, policy in [("a", "smol"), ("b", "auto"), ("c", "policy-9"), ("d", "policy-1")]
+    ]
+    async with FakeUpstream(always({}), always(model_list("smol"))) as fake:
+        flags = {"data": tmp_path, "engines": {"main": {"base_url": fake.url}}, "routes": routes}
+        settings = load_settings(environ={}, flags=flags)
+        await schema.upgrade(database_url(settings))
+        database = open_engine(database_url(settings))
+        trained = Policy(
+            name="policy-1",
+            engine="main",
+            parent=None,
+            base_model="smol",
+            path=None,
+            sha256=None,
+            created_at=0.0,
+        )
+        await PolicyTable(database).add(trained)
+        await database.dispose()
+        found = await asyncio.to_thread(look_at_route_policies, settings, settings.engines, {})
+    away = await asyncio.to_thread(look_at_route_policies, settings, settings.engines, {})
+
+    assert [(f.state, f.detail) for f in found] == [
+        ("note", "routes[2].policy is 'policy-9', which is no alias and no model of main")
+    ]
+    assert "route 'c'" in found[0].fix
+    assert away == []
 
 
 def test_a_data_folder_that_cannot_be_written_is_missing(tmp_path):

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
-from openai import AsyncOpenAI, UnprocessableEntityError
+from openai import AsyncOpenAI, NotFoundError, UnprocessableEntityError
 
-from tests.fakes.upstream import FakeUpstream, error_reply, scripted
+from tests.fakes.upstream import (
+    FakeUpstream,
+    Request,
+    Steps,
+    always,
+    error_reply,
+    model_list,
+    scripted,
+)
 from tests.running import RunningGateway
 
 WORDS = "Tom has 5 apples and buys 7 more. How many apples does Tom have? Answer with a number."
@@ -155,3 +164,48 @@ async def test_what_a_route_says_of_unverified_answers_holds_and_the_request_may
 
     assert refused.value.code == "verification_failed"
     assert mine.model_extra["verification"]["status"] == "unverified"
+
+
+def knows_only(model: str) -> Callable[[Request], Steps]:
+    """A server that refuses every other model as OpenAI's does."""
+
+    def answer(request: Request) -> Steps:
+        asked = request.body["model"]
+        if asked != model:
+            message = f"The model `{asked}` does not exist."
+            return error_reply(404, message, code="model_not_found")
+        return scripted("42")(request)
+
+    return answer
+
+
+async def test_a_policy_that_the_engine_does_not_serve_is_told_with_its_key(gateway):
+    routes = [
+        {"name": "tax", "match": {"alias": "tax"}},
+        {"name": "sums", "match": {"metadata": {"kind": "sum"}}, "policy": "policy-9"},
+    ]
+    async with FakeUpstream(knows_only("m"), always(model_list("m"))) as fake:
+        running = gateway(fake.url, routes=routes)
+        with pytest.raises(NotFoundError) as refused:
+            await ask(running, metadata={"kind": "sum"})
+        unmatched = await ask(running)
+
+    assert refused.value.code == "model_not_found"
+    assert (
+        "routes[1].policy of route 'sums' is 'policy-9', which engine 'main' does not serve and "
+        "which is no alias. It says: The model `policy-9` does not exist."
+    ) in refused.value.message
+    assert unmatched.model_extra["verification"]["policy"] == "m"
+
+
+async def test_a_model_that_the_client_names_itself_is_no_fault_of_a_route(gateway):
+    routes = [{"name": "all", "policy": "policy-9"}]
+    async with FakeUpstream(knows_only("m"), always(model_list("m"))) as fake:
+        running = gateway(fake.url, routes=routes)
+        client = AsyncOpenAI(base_url=f"{running.url}/v1", api_key="-", max_retries=0)
+        async with client:
+            reply = await client.chat.completions.create(
+                model="m", messages=[{"role": "user", "content": WORDS}]
+            )
+
+    assert reply.model_extra["verification"]["policy"] == "m"
