@@ -230,7 +230,9 @@ def command_of(
         wanted["--data-parallel-size"] = settings.data_parallel
     switches = ["--enable-lora", "--enable-prefix-caching", "--disable-uvicorn-access-log"]
     if interpreter.is_cpu:
-        switches.append("--enforce-eager")
+        # A prompt read in two parts takes a number of its seed back, which the generator of CPUs
+        # cannot, and the whole server dies of it: seeded prompts must be read in one go.
+        switches += ["--enforce-eager", "--no-enable-chunked-prefill"]
     pairs = [str(part) for pair in wanted.items() for part in pair]
     return [str(interpreter.python), "-m", MODULE, *pairs, *switches, *settings.args]
 

@@ -200,7 +200,8 @@ def test_it_is_started_with_what_training_needs() -> None:
     ):
         assert command[command.index(pair[0]) + 1] == pair[1]
     assert {"--enable-lora", "--enable-prefix-caching"} <= set(command)
-    assert not {"--enforce-eager", "--max-model-len", "--tensor-parallel-size"} & set(command)
+    of_cpus = {"--enforce-eager", "--no-enable-chunked-prefill"}
+    assert not {*of_cpus, "--max-model-len", "--tensor-parallel-size"} & set(command)
 
 
 def test_settings_become_arguments_and_further_ones_come_last() -> None:
@@ -215,7 +216,7 @@ def test_settings_become_arguments_and_further_ones_come_last() -> None:
 
     assert "--max-model-len 4096 --tensor-parallel-size 2 --data-parallel-size 4" in command
     assert "--served-model-name tiny" in command
-    assert "--enforce-eager" in command
+    assert "--enforce-eager --no-enable-chunked-prefill" in command
     assert command.endswith("--seed 7 --max-lora-rank 128")
 
 

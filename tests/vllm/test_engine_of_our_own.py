@@ -137,6 +137,26 @@ async def test_a_policy_is_loaded_served_by_its_name_and_unloaded(
 
 
 @in_one_loop
+async def test_seeded_prompts_of_several_batches_at_once_do_not_bring_it_down(
+    engine: VLLMEngine,
+) -> None:
+    """Together they are more tokens than one batch takes, so one would be read in two parts."""
+
+    async def ask(number: int) -> Sample:
+        task = a_task(f"{number}: " + "What is 2 + 3? " * 20)
+        plan = a_plan(policy="model", temperature=0.7, max_tokens=4)
+        samples, error = await take(begin(engine, 1, task=task, plan=plan))
+        assert error is None, error
+        return samples[0]
+
+    before = engine.server_state().restarts
+    samples = await asyncio.gather(*(ask(number) for number in range(40)))
+
+    assert all(sample.token_ids for sample in samples)
+    assert engine.server_state().restarts == before
+
+
+@in_one_loop
 async def test_what_vllm_will_not_load_is_refused_in_its_own_words(
     engine: VLLMEngine, tmp_path: Path
 ) -> None:
