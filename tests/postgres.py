@@ -6,8 +6,10 @@ refuses to run as root, so under root it runs as the user `postgres` or `nobody`
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
+import random
 import shutil
 import socket
 import subprocess
@@ -20,6 +22,8 @@ from pathlib import Path
 import psycopg
 
 USER = "verivote"
+EPHEMERAL_FROM = 32_768
+"""From here on Linux hands out ports by itself."""
 
 
 def find_programs() -> Path | None:
@@ -32,10 +36,15 @@ def find_programs() -> Path | None:
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """A port where nobody listens, and that nobody is given who asks the system for any.
+
+    Tests run side by side: a port that the system picked could be another one's a moment later.
+    """
+    while True:
+        port = random.SystemRandom().randrange(10_000, EPHEMERAL_FROM)  # whatever seeds are set
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 class Server:
