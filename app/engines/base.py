@@ -56,7 +56,7 @@ class ServerState:
     why: str = ""
     """What it died of, as it said itself; empty while it never died."""
     restarts: int = 0
-    """How often it was started again since the gateway started."""
+    """How often it was started again since the gateway started; a failed one is, now and then."""
 
 
 class Drawing(Protocol):

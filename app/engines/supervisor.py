@@ -1,7 +1,9 @@
 """Keeps one server process running: starts it, waits until it is healthy, starts it again.
 
-Every launch gets a free port of loopback. A server that keeps dying is given up after a few
-launches in a row, with its last words kept. The gateway never waits for any of it.
+Every launch gets a free port of loopback. A server that keeps dying counts as failed after a few
+launches in a row, with its last words kept, and is tried from then on every ten minutes: what it
+died of may be mended, such as memory that another process held. The gateway never waits for any of
+it.
 """
 
 from __future__ import annotations
@@ -55,9 +57,11 @@ class Patience:
     backoff_s: float = 1.0
     longest_backoff_s: float = 30.0
     steady_s: float = 120.0
-    """A server that was ready for so long may crash anew without being given up sooner."""
+    """A server that was ready for so long may crash anew without counting as failed sooner."""
     launches: int = 5
-    """Failed ones in a row after which no more is tried."""
+    """Failed ones in a row after which it counts as failed."""
+    retry_s: float = 600.0
+    """From then on, between the end of a launch and the next."""
 
 
 class Supervisor:
@@ -116,17 +120,19 @@ class Supervisor:
                 log.exception("engine '%s': its supervisor failed", self._name)
                 why, was_steady = f"cannot be run: {fault}", False
             failed = 1 if was_steady else failed + 1
-            given_up = failed >= patience.launches
             words = "\n".join((why, *self._tail()))
             log.error("engine '%s' (%s): its server %s", self._name, self.log_file, words)
-            if given_up:
-                self._note("failed", f"gave up after {failed} launches; at last it {why}")
-                log.error("engine '%s': %s", self._name, self.state.why)
-                return
-            self._note("starting", why)
-            await asyncio.sleep(
-                min(patience.longest_backoff_s, patience.backoff_s * 2 ** (failed - 1))
-            )
+            if failed < patience.launches:
+                self._note("starting", why)
+                backoff_s = patience.backoff_s * 2 ** (failed - 1)
+                await asyncio.sleep(min(patience.longest_backoff_s, backoff_s))
+            else:  # until it is ready, so that nobody waits for a launch that is likely to fail
+                often = f"failed {failed} times in a row"
+                again = f"is tried again every {patience.retry_s:g} s"
+                self._note("failed", f"{often} and {again}; at last it {why}")
+                log.error("engine '%s': its server %s", self._name, self.state.why)
+                await asyncio.sleep(patience.retry_s)
+                log.warning("engine '%s': its server is tried again", self._name)
             self.state = replace(self.state, restarts=self.state.restarts + 1)
 
     async def _run_once(self) -> tuple[str, bool]:

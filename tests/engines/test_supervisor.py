@@ -119,7 +119,7 @@ async def test_a_server_that_crashes_at_its_start_is_started_again(fake: FakeVLL
     assert supervisor.state.restarts == 2
 
 
-async def test_one_that_keeps_crashing_is_given_up_with_its_last_words(
+async def test_one_that_keeps_crashing_has_failed_and_its_last_words_are_kept(
     fake: FakeVLLM, caplog: pytest.LogCaptureFixture
 ) -> None:
     fake.order("crash")
@@ -129,11 +129,38 @@ async def test_one_that_keeps_crashing_is_given_up_with_its_last_words(
 
     assert len(fake.launches) == 3
     assert state.why == (
-        "gave up after 3 launches; at last it ended with 1: "
+        "failed 3 times in a row and is tried again every 600 s; at last it ended with 1: "
         "ValueError: no memory for the cache of the model"
     )
     assert "Engine core initialization failed" in caplog.text
     assert "vllm.log" in caplog.text
+
+
+async def test_a_failed_one_is_tried_again_and_serves_once_it_can(
+    fake: FakeVLLM, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It counts as failed until it is ready: nobody is told to wait for a launch that may fail."""
+    fake.order("crash", "crash", "crash", "crash", "")
+    async with supervised(fake, launches=2, retry_s=0.05) as supervisor:
+        await until(supervisor, "failed")
+        async with asyncio.timeout(LIMIT_S):
+            while supervisor.state.state == "failed":  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        seen = supervisor.state
+
+    assert (seen.state, seen.restarts) == ("ready", 4)
+    assert len(fake.launches) == 5
+    assert caplog.text.count("its server is tried again") == 3
+    assert "failed 4 times in a row" in caplog.text
+
+
+async def test_a_gateway_that_ends_does_not_wait_for_a_failed_server(fake: FakeVLLM) -> None:
+    fake.order("crash")
+    async with supervised(fake, launches=1) as supervisor:
+        await until(supervisor, "failed")
+
+    assert supervisor.state.state == "stopped"
+    assert len(fake.launches) == 1
 
 
 async def test_a_server_that_is_killed_is_started_again(fake: FakeVLLM) -> None:
@@ -175,7 +202,7 @@ async def test_one_that_was_steady_may_crash_again_and_again(fake: FakeVLLM) -> 
 
 
 @pytest.mark.parametrize("order", ["deaf", "sick"])
-async def test_one_that_never_gets_healthy_is_ended_and_given_up(
+async def test_one_that_never_gets_healthy_is_ended_and_has_failed(
     fake: FakeVLLM, order: str
 ) -> None:
     fake.order(order)
