@@ -90,7 +90,8 @@ async def _choose(
     lineage = replace(
         lineage,
         base_model_digest=digests.get("base_model_digest"),
-        tokenizer_digest=digests.get("tokenizer_digest"),
+        # The log's majority may be wrong; the folder that is trained on is not.
+        tokenizer_digest=lineage.tokenizer_digest or digests.get("tokenizer_digest"),
         chat_template_digest=digests.get("chat_template_digest"),
     )
     selecting = Selecting(lineage, select_settings(settings))
