@@ -119,7 +119,9 @@ def replay(
     if len(rows) > 1:
         rows.append(mean_row(summaries, pooled))
     print_table(
-        HEADINGS + (AGAINST if against else ()), [[printable(c) for c in row] for row in rows]
+        HEADINGS + (AGAINST if against else ()),
+        [[printable(c) for c in row] for row in rows],
+        headed=True,
     )
 
 

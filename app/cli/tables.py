@@ -15,11 +15,14 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
-def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Cells must be printable already."""
+def print_table(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], *, headed: bool = False
+) -> None:
+    """Cells must be printable already. `headed`: a pipe gets the headings too, because the rows
+    are numbers that nobody could tell apart without."""
     console = Console()
     if not console.is_terminal:
-        for row in rows:
+        for row in (headings, *rows) if headed else rows:
             typer.echo("\t".join(row))
         return
     table = Table(box=None, pad_edge=False, header_style="bold")

@@ -74,11 +74,22 @@ def test_the_table_goes_to_standard_output_and_nothing_else_does(folder):
 
     rows = [line.split("\t") for line in done.stdout.splitlines()]
     assert (done.returncode, done.stderr) == (0, "")
+    assert {len(row) for row in rows} == {10}
     assert [row[:4] for row in rows] == [
+        ["dataset", "model", "questions", "cap"],
         ["sums", "large", "3", "2"],
         ["sums", "small", "240", "2"],
         ["mean", "2 groups", "243", ""],
     ]
+
+
+def test_what_a_comparison_adds_has_headings_too(folder):
+    options = ["--orders", "1", "--jobs", "1", "--against", "fixed"]
+    done = verivote("replay", str(folder), *options)
+
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    assert rows[0][-2:] == ["Δ accuracy", "Δ samples"]
+    assert {len(row) for row in rows} == {12}
 
 
 def test_a_rule_is_compared_with_another_on_the_same_orders(folder):

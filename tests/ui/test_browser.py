@@ -22,6 +22,14 @@ def test_no_page_scrolls_sideways(site, browser, width):
     assert wide == dict.fromkeys(PATHS, width)
 
 
+@pytest.mark.parametrize("width", [1400, 700, 560, 400, 320])
+def test_no_word_of_the_header_is_broken_in_two(site, browser, width):
+    browser.open(site.url + "/traces", width=width)
+
+    assert browser.evaluate(BROKEN) == []
+    assert browser.evaluate("document.querySelector('.top').scrollWidth") == width
+
+
 def test_the_policy_refuses_none_of_our_own_files(site, browser):
     browser.console.clear()
     for path in PATHS[:-1]:
@@ -146,3 +154,10 @@ FAINT = """(() => {
   return [...faults];
 })()"""
 """Elements whose text stands out less than 4.5 to 1 from what is behind it."""
+
+BROKEN = """[...document.querySelectorAll(".top a, .top button")].filter(e => {
+  const whole = document.createRange();
+  whole.selectNodeContents(e.lastChild);
+  return e.checkVisibility() && whole.getClientRects().length > 1;
+}).map(e => e.innerText)"""
+"""Links and buttons of the header whose text takes more than one line."""
