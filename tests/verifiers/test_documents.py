@@ -10,6 +10,8 @@ from tests.verifiers.tables import candidate_of, rows
 from verifiers.base import BadCheck, Candidate, Check, VerifierSpec
 from verifiers.run import Runner
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 ADDS_UP = '{"items":[{"amount":1}],"total":1}'
 
 
@@ -21,8 +23,8 @@ async def judge(runner: Runner, use: str, options: dict, candidate: Candidate):
 
 
 @pytest.mark.parametrize("row", [*rows("json_equal"), *rows("ledger")])
-async def test_a_document_gets_the_verdict_of_the_table(runner, row):
-    _, _, verdict = await judge(runner, row["use"], row["options"], candidate_of(row))
+async def test_a_document_gets_the_verdict_of_the_table(workers, row):
+    _, _, verdict = await judge(workers, row["use"], row["options"], candidate_of(row))
 
     assert verdict.status == row["expect"], verdict
     assert "reason" not in row or verdict.reason == row["reason"]
@@ -59,11 +61,11 @@ async def test_a_document_gets_the_verdict_of_the_table(runner, row):
     ],
     ids=lambda value: ascii(value)[:60],
 )
-async def test_an_option_that_cannot_be_used_is_refused_by_name(runner, use, options, param):
+async def test_an_option_that_cannot_be_used_is_refused_by_name(workers, use, options, param):
     spec = VerifierSpec(use=use, options=options, param="v[0]")
 
     with pytest.raises(BadCheck) as refused:
-        await runner.prepare([spec], Check())
+        await workers.prepare([spec], Check())
 
     assert refused.value.param == f"v[0].{param}"
 
@@ -72,30 +74,30 @@ async def test_an_option_that_cannot_be_used_is_refused_by_name(runner, use, opt
     ("options", "decisive"),
     [({}, False), ({"expected_items": [1]}, True), ({"expected_total": 1}, True)],
 )
-async def test_a_sum_that_fits_itself_proves_nothing(runner, options, decisive):
+async def test_a_sum_that_fits_itself_proves_nothing(workers, options, decisive):
     """A made-up document adds up too; only known amounts make it proof."""
     options = {"total": "/total", "items": "/items/*/amount", **options}
 
-    panel, judged, verdict = await judge(runner, "ledger", options, Candidate(text=ADDS_UP))
+    panel, judged, verdict = await judge(workers, "ledger", options, Candidate(text=ADDS_UP))
 
     assert (verdict.status, panel.decisive, judged.reward) == ("pass", decisive, 1.0)
 
 
-async def test_equal_documents_are_one_vote_with_or_without_a_fence(runner):
+async def test_equal_documents_are_one_vote_with_or_without_a_fence(workers):
     options = {"reference": {"a": 1}}
     texts = ('{"a":1.0}', '```json\n{"a": 1}\n```', '<think>…</think>{"a": 1}')
 
-    found = [await judge(runner, "json_equal", options, Candidate(text=text)) for text in texts]
+    found = [await judge(workers, "json_equal", options, Candidate(text=text)) for text in texts]
 
     assert {judged.answer.key for _, judged, _ in found} == {'{"a":1}'}
     assert [judged.answer.rule for _, judged, _ in found] == ["whole", "lone_fence", "whole"]
 
 
-async def test_the_first_difference_is_named(runner):
+async def test_the_first_difference_is_named(workers):
     options = {"reference": {"items": [{"n": 1}, {"n": 2}]}}
     text = json.dumps({"items": [{"n": 1}, {"n": 3}]})
 
-    _, _, verdict = await judge(runner, "json_equal", options, Candidate(text=text))
+    _, _, verdict = await judge(workers, "json_equal", options, Candidate(text=text))
 
     assert verdict.evidence == {
         "rule": "whole",
@@ -105,10 +107,10 @@ async def test_the_first_difference_is_named(runner):
     }
 
 
-async def test_a_large_unordered_array_is_compared_within_the_deadline(runner):
+async def test_a_large_unordered_array_is_compared_within_the_deadline(workers):
     options = {"reference": list(range(400)), "unordered": True}
     text = json.dumps(list(reversed(range(400))))
 
-    _, _, verdict = await judge(runner, "json_equal", options, Candidate(text=text))
+    _, _, verdict = await judge(workers, "json_equal", options, Candidate(text=text))
 
     assert verdict.status == "pass"

@@ -7,6 +7,8 @@ import pytest
 from tests.verifiers.tables import candidate_of, rows
 from verifiers.base import BadCheck, Check, VerifierSpec, detect_specs, known_verifiers
 
+shared_loop = pytest.mark.asyncio(loop_scope="module")
+
 TABLES = [row for kind in ("number", "choice", "text", "calculator") for row in rows(kind)]
 
 
@@ -18,19 +20,21 @@ async def judge(runner, row, check):
     return panel, judged, verdict
 
 
+@shared_loop
 @pytest.mark.parametrize("row", [*TABLES, *rows("json_schema")])
-async def test_a_candidate_gets_the_verdict_of_the_table(runner, row):
-    _, _, verdict = await judge(runner, row, Check(prompt=row.get("prompt", "")))
+async def test_a_candidate_gets_the_verdict_of_the_table(workers, row):
+    _, _, verdict = await judge(workers, row, Check(prompt=row.get("prompt", "")))
 
     assert verdict.status == row["expect"], verdict
     assert "reason" not in row or verdict.reason == row["reason"]
 
 
+@shared_loop
 @pytest.mark.parametrize("use", ["number", "choice", "text"])
-async def test_without_a_reference_nothing_is_proven(runner, use):
+async def test_without_a_reference_nothing_is_proven(workers, use):
     row = {"use": use, "options": {}, "completion": "Answer: 5" if use == "number" else "A"}
 
-    panel, judged, verdict = await judge(runner, row, Check())
+    panel, judged, verdict = await judge(workers, row, Check())
 
     assert (panel.decisive, verdict.status, judged.reward) == (False, "abstain", None)
     assert judged.answer.key is not None
@@ -163,16 +167,17 @@ TOOLS = (
 )
 
 
+@shared_loop
 @pytest.mark.parametrize("row", rows("tool_calls"))
-async def test_tool_calls_are_checked_against_what_the_request_allows(runner, row):
+async def test_tool_calls_are_checked_against_what_the_request_allows(workers, row):
     check = Check(
         tools=TOOLS,
         tool_choice=row.get("choice"),
         parallel_tool_calls=row.get("parallel", True),
     )
-    panel = await runner.prepare(detect_specs(check), check)
+    panel = await workers.prepare(detect_specs(check), check)
 
-    judged = await runner.judge(panel, panel.contract, candidate_of(row))
+    judged = await workers.judge(panel, panel.contract, candidate_of(row))
 
     (verdict,) = judged.verdicts
     assert (verdict.status, verdict.reason) == (row["expect"], row["reason"])

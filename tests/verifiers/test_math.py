@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import pytest
-import pytest_asyncio
 
 from tests.parts import ROOT
 from tests.verifiers.tables import candidate_of, rows
@@ -15,14 +14,6 @@ from verifiers.extract import extract_answer
 from verifiers.run import Runner
 
 shared_loop = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def workers():
-    """One runner for all rows: a worker with sympy in it takes a second to start."""
-    runner = Runner(deadline_ms=20_000, workers=1)
-    yield runner
-    await runner.close()
 
 
 async def judge(runner, options, text, prompt="", use="math"):

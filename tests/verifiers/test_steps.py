@@ -10,6 +10,8 @@ from verifiers.base import AnswerContract, BadCheck, Candidate, Check, VerifierS
 from verifiers.equations import MAX_CHARS, find_steps
 from verifiers.run import Runner
 
+shared_loop = pytest.mark.asyncio(loop_scope="module")
+
 LINES = (ROOT / "tests/cases/steps.jsonl").read_text(encoding="utf-8").splitlines()
 CASES = [pytest.param(row, id=ascii(row["completion"])[1:50]) for row in map(json.loads, LINES)]
 
@@ -21,16 +23,18 @@ async def judge(runner: Runner, text: str, **options: object):
 
 
 @pytest.mark.parametrize("row", CASES)
-async def test_the_steps_of_a_text_are_recomputed(runner, row):
-    _, verdict = await judge(runner, row["completion"], **row.get("options", {}))
+@shared_loop
+async def test_the_steps_of_a_text_are_recomputed(workers, row):
+    _, verdict = await judge(workers, row["completion"], **row.get("options", {}))
 
     assert list(verdict.steps or ()) == row["steps"], verdict
     expected = "fail" if 0 in row["steps"] else "pass" if row["steps"] else "abstain"
     assert verdict.status == expected
 
 
-async def test_the_first_wrong_step_is_named_and_the_score_is_the_share_of_right_ones(runner):
-    judged, verdict = await judge(runner, "1 + 1 = 2. 2 * 3 = 7. 7 - 1 = 6. 6 / 4 = 2.")
+@shared_loop
+async def test_the_first_wrong_step_is_named_and_the_score_is_the_share_of_right_ones(workers):
+    judged, verdict = await judge(workers, "1 + 1 = 2. 2 * 3 = 7. 7 - 1 = 6. 6 / 4 = 2.")
 
     assert verdict.evidence["first_wrong"] == {
         "step": "2 * 3 = 7",
@@ -42,15 +46,17 @@ async def test_the_first_wrong_step_is_named_and_the_score_is_the_share_of_right
     assert (verdict.role, verdict.decisive, judged.reward) == ("process", False, None)
 
 
-async def test_right_steps_prove_nothing(runner):
-    panel = await runner.prepare([VerifierSpec(use="steps")], Check())
+@shared_loop
+async def test_right_steps_prove_nothing(workers):
+    panel = await workers.prepare([VerifierSpec(use="steps")], Check())
 
     assert not panel.decisive
 
 
-async def test_a_least_number_of_steps_can_be_asked_for(runner):
-    _, few = await judge(runner, "1 + 1 = 2", min_steps=2)
-    _, enough = await judge(runner, "1 + 1 = 2, 2 + 2 = 4", min_steps=2)
+@shared_loop
+async def test_a_least_number_of_steps_can_be_asked_for(workers):
+    _, few = await judge(workers, "1 + 1 = 2", min_steps=2)
+    _, enough = await judge(workers, "1 + 1 = 2, 2 + 2 = 4", min_steps=2)
 
     assert (few.status, few.reason, enough.status) == ("fail", "too_few_steps", "pass")
 
@@ -59,9 +65,10 @@ async def test_a_least_number_of_steps_can_be_asked_for(runner):
     ("options", "param"),
     [({"rounding": True}, "rounding"), ({"min_steps": -1}, "min_steps"), ({"steps": 1}, "steps")],
 )
-async def test_an_option_that_cannot_be_used_is_refused_by_name(runner, options, param):
+@shared_loop
+async def test_an_option_that_cannot_be_used_is_refused_by_name(workers, options, param):
     with pytest.raises(BadCheck) as refused:
-        await judge(runner, "1 + 1 = 2", **options)
+        await judge(workers, "1 + 1 = 2", **options)
 
     assert refused.value.param == f"v.{param}"
 
