@@ -1,0 +1,59 @@
+"""How far µ, as the server logged it, is from what the trainer computes from the same weights.
+
+python -m real_world.drift NIGHT_FOLDER float32|bfloat16        # prints JSON
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from app.retrain.canary import pick_rows
+from app.retrain.config import read_job
+from app.retrain.examples import read_file
+from app.retrain.job import JOB, ROWS
+from app.retrain.model import prepare_model
+from app.retrain.objectives.base import log_ratio
+from app.retrain.plan import Row
+from app.retrain.scoring import score
+from app.retrain.tensors import make_batch
+from app.retrain.tokenising import Tokeniser
+
+ROWS_AT_MOST = 256
+
+
+def main(folder: Path, dtype: str) -> None:
+    job = read_job(folder / JOB)
+    settings = job.train.model_copy(update={"dtype": dtype, "gradient_checkpointing": False})
+    groups = read_file(folder / ROWS, tokenise=Tokeniser(job.base))
+    model = prepare_model(job.base, job.parent_adapter, settings).eval()
+    rows = pick_rows(groups, job.parent_policy, ROWS_AT_MOST)
+    drifts = []
+    with torch.no_grad():
+        for example in rows:
+            batch = make_batch([Row(example=example, advantage=0.0, group=0)])
+            logprobs, _ = score(model, batch)
+            drifts.append(log_ratio(batch, logprobs)[batch.mu_known].double())
+    every = torch.cat(drifts)
+    size = every.abs()
+    means = torch.tensor([each.abs().mean() for each in drifts])
+    print(
+        json.dumps(
+            {
+                "rows": len(rows),
+                "tokens": len(every),
+                "mean_abs": round(float(size.mean()), 4),
+                "mean": round(float(every.mean()), 4),
+                "p99": round(float(size.quantile(0.99)), 3),
+                "max": round(float(size.max()), 3),
+                "mean_abs_of_row_p99": round(float(means.quantile(0.99)), 3),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])
