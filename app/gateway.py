@@ -19,6 +19,7 @@ from app.reuse import Visit, with_spans_before
 from app.rim import (
     Opened,
     Rim,
+    calibration_for,
     log_gone,
     log_group,
     now_ms,
@@ -150,7 +151,9 @@ async def _reuse_or_draw(opened: Opened, rim: Rim, on_delta: DeltaSink | None) -
             looked = Span(name="cache", start_ms=begun_ms, end_ms=now_ms(task, rim))
             group = _noting(group.with_spans(looked), visit)
             checked = await visit.check_anew(
-                scorer_of(task, plan, opened, rim), within_s=seconds_left(task, rim) / 2
+                scorer_of(task, plan, opened, rim),
+                lambda plan: calibration_for(plan, rim),
+                within_s=seconds_left(task, rim) / 2,
             )
             is_waiting = False
             if checked is not None:

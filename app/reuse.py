@@ -24,6 +24,7 @@ from app.plan import Plan
 from app.sample import Scored
 from app.scoring import Scorer
 from app.task import Task
+from app.voting.confidence import Calibration
 from app.voting.decide import decide
 from app.voting.tally import tally_votes
 from verifiers.base import Status
@@ -34,6 +35,9 @@ HANDOVER_S = 0.25
 of equal requests the leader's comes first."""
 FORM_ONLY = frozenset({"json_schema", "constraints"})
 """Their pass proves the form of an answer, which another question's answer may have as well."""
+
+CalibrationFor = Callable[[Plan], Calibration | None]
+"""What was learned of the confidence on a plan's route under its policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +102,18 @@ class Visit:
         async with entering as flight:
             yield flight
 
-    async def check_anew(self, scorer: Scorer, *, within_s: float) -> Group | None:
-        """The group of an older or a near answer that passes today's verifiers on this request."""
+    async def check_anew(
+        self, scorer: Scorer, calibration_for: CalibrationFor, *, within_s: float
+    ) -> Group | None:
+        """The group of an older or a near answer that passes today's verifiers on this request.
+
+        It is as sure as a proven answer of its policy is on this route by now.
+        """
         try:
             async with asyncio.timeout(within_s):
                 async for entry, near in self._candidates():
-                    if (group := await self._checked(entry, scorer, near=near)) is not None:
+                    group = await self._checked(entry, scorer, calibration_for, near=near)
+                    if group is not None:
                         self.older = entry
                         self.cache.count("near" if near else "reverified")
                         return group
@@ -152,7 +162,9 @@ class Visit:
             if entry is not None and may_come_from(entry.policy, self.plan.policy):
                 yield entry, True
 
-    async def _checked(self, entry: CacheEntry, scorer: Scorer, *, near: bool) -> Group | None:
+    async def _checked(
+        self, entry: CacheEntry, scorer: Scorer, calibration_for: CalibrationFor, *, near: bool
+    ) -> Group | None:
         """None unless a decisive verifier passes it now, and nothing speaks against it."""
         source = entry.group
         plan = replace(self.plan, engine=source.plan.engine, policy=source.plan.policy)
@@ -163,7 +175,7 @@ class Visit:
             sample = replace(scored.sample, kind=kept.sample.kind)
             group = group.with_scored(replace(scored, sample=sample)).with_spans(*spans)
         group = group.with_tally(tally_votes(group.scored))
-        decision = decide(group, "verified")
+        decision = decide(group, "verified", calibration_for(plan))
         group = group.with_decision(decision)
         if decision.status != "verified" or (near and not _proves_content(group.winner)):
             return None

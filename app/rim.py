@@ -23,6 +23,7 @@ from app.settings import Settings
 from app.spans import record_spans
 from app.store.base import Store
 from app.task import Task
+from app.voting.confidence import Calibration
 from verifiers.extract import EXTRACTOR_VERSION
 from verifiers.rotation import Pool
 from verifiers.run import Panel, Runner
@@ -102,9 +103,14 @@ async def log_gone(group: Group, rim: Rim) -> None:
     await log_group(group.with_error(CLIENT_GONE), rim)
 
 
+def calibration_for(plan: Plan, rim: Rim) -> Calibration | None:
+    """What the labels of the plan's route and policy say of confidence; None without enough."""
+    return rim.learning.calibration_for(plan) if rim.learning else None
+
+
 def weights_for(plan: Plan, rim: Rim) -> VoteWeights | None:
     """What votes weigh on the plan's route under its policy."""
-    calibration = rim.learning.calibration_for(plan) if rim.learning else None
+    calibration = calibration_for(plan, rim)
     return calibration.weights if calibration else None
 
 

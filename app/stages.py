@@ -17,6 +17,7 @@ from app.plan import Draw
 from app.rim import (
     Opened,
     Rim,
+    calibration_for,
     log_gone,
     now_ms,
     policy_of,
@@ -136,8 +137,7 @@ def _with_lost(group: Group, lost: Sequence[Sample]) -> Group:
 
 def _decided(group: Group, reason: str, rim: Rim) -> Group:
     begun_ms = now_ms(group.task, rim)
-    calibration = rim.learning.calibration_for(group.plan) if rim.learning else None
-    decision = decide(group, reason, calibration)
+    decision = decide(group, reason, calibration_for(group.plan, rim))
     took = Span(name="decide", start_ms=begun_ms, end_ms=now_ms(group.task, rim))
     return group.with_decision(decision).with_spans(took)
 

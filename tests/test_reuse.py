@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 from app.cache.redis import RedisCache
+from app.plan import Plan
 from app.task import Options
+from app.voting.confidence import Calibration, Evidence, fit_calibration
 from tests.fakes.upstream import HOLD, chunk, error_reply, events, in_turn, piece, scripted
-from tests.test_gateway import answered, asked, rim_over
+from tests.test_gateway import WORDS, answered, asked, rim_over
+from verifiers.base import VerifierSpec
 
 
 def deadline(ms: int, **more: Any) -> Options:
@@ -95,6 +98,48 @@ async def test_who_only_writes_waits_for_nobody(tmp_path):
 
         assert len(fake.drawn) == 3
         assert [group.cache.hit for group in groups] == [False] * 3
+
+
+PROVEN = Evidence(n=1, a=1, b=0, distinct=1, nulls=0, proven=True)
+OF_PROOFS = fit_calibration([(PROVEN, place % 10 > 0) for place in range(200)])
+"""A route on which nine of ten proven answers were right."""
+
+
+class Learned:
+    """What was learned under one policy."""
+
+    def difficulty_for(self, route_name: str) -> None:
+        return None
+
+    def calibration_for(self, plan: Plan) -> Calibration | None:
+        return OF_PROOFS if plan.policy == "m" else None
+
+
+def with_reference(use: str) -> Options:
+    return Options(verifiers=(VerifierSpec(use=use, options={"reference": "12"}),))
+
+
+@pytest.mark.parametrize("learned", [True, False], ids=["learned", "nothing learned"])
+async def test_an_answer_that_is_checked_anew_is_as_sure_as_a_fresh_one(tmp_path, learned):
+    async with rim_over(scripted("12"), tmp_path) as (rim, _fake):
+        rim = dataclasses.replace(rim, learning=Learned() if learned else None)
+        fresh = await answered(rim, asked(WORDS, number=1, options=with_reference("number")))
+        checked = await answered(rim, asked(WORDS, number=2, options=with_reference("math")))
+        hit = await answered(rim, asked(WORDS, number=3, options=with_reference("math")))
+
+    assert (fresh.cache.hit, checked.cache.reverified, hit.cache.hit) == (False, True, True)
+    sure = [group.decision.confidence for group in (fresh, checked, hit)]
+    assert sure == [pytest.approx(0.9, abs=0.01) if learned else None] * 3
+
+
+async def test_what_was_learned_counts_when_it_is_checked_and_not_when_it_was_drawn(tmp_path):
+    async with rim_over(scripted("12"), tmp_path) as (rim, _fake):
+        await answered(rim, asked(WORDS, number=1, options=with_reference("number")))
+        rim = dataclasses.replace(rim, learning=Learned())
+        checked = await answered(rim, asked(WORDS, number=2, options=with_reference("math")))
+
+    assert checked.cache.reverified
+    assert checked.decision.confidence == pytest.approx(0.9, abs=0.01)
 
 
 @asynccontextmanager
