@@ -23,6 +23,11 @@ from app.store.training_rows import hash_prompt, to_training_rows
 PAGE = 200
 """Groups read at once; a page of long groups is some tens of megabytes."""
 
+ULID_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+"""In the order of their values, which every collation agrees with."""
+ENDS = 3
+"""Letters at the end of an id by which some are drawn."""
+
 log = logging.getLogger(__name__)
 
 
@@ -49,10 +54,35 @@ class TrainingLog:
 
     async def between(self, since: float, until: float) -> AsyncIterator[LoggedGroup]:
         """The groups received in [since, until), Unix seconds, in the order of trace ids."""
-        window = _groups().where(groups.c.received_at >= since, groups.c.received_at < until)
+        window = (groups.c.received_at >= since, groups.c.received_at < until)
+        async for logged in self._pages(_groups().where(*window)):
+            yield logged
+
+    async def drawn(
+        self, since: float, until: float, *, most: int, engine: str = ""
+    ) -> tuple[int, tuple[Group, ...]]:
+        """How many groups of a window were drawn, and about `most` of them, spread evenly.
+
+        Those that the cache answered and those that failed are no part of it. Which ones are taken
+        hangs on the random end of their ids, so the same ones are taken again.
+        """
+        c = groups.c
+        window = [c.received_at >= since, c.received_at < until, ~c.cache_hit]
+        window += [c.error_code.is_(None)]
+        if engine:
+            window.append(c.engine == engine)
+        counting = select(func.count()).select_from(groups).where(*window)
+        count = (await transact(self._engine, lambda db: db.execute(counting))).scalar_one()
+        if count > most:
+            end = func.substr(c.trace_id, func.length(c.trace_id) - ENDS + 1, ENDS)
+            window.append(end < _end_at(most / count))
+        pages = self._pages(_groups().where(*window))
+        return count, tuple([logged.group async for logged in pages])
+
+    async def _pages(self, wanted: Select[Any]) -> AsyncIterator[LoggedGroup]:
         after = ""
         while True:
-            query = window.where(groups.c.trace_id > after).limit(PAGE)
+            query = wanted.where(groups.c.trace_id > after).limit(PAGE)
             page, upto = await transact(self._engine, lambda c: _read(c, query))  # noqa: B023
             for logged in page:
                 yield logged
@@ -84,6 +114,17 @@ class TrainingLog:
 
 async def _all(connection: AsyncConnection, query: Select[Any]) -> list[tuple[str, str]]:
     return [(prompt, trace_id) for prompt, trace_id in await connection.execute(query)]
+
+
+def _end_at(share: float) -> str:
+    """The end of an id below which this share of random ids lies; at least one end is below."""
+    all_of_them = len(ULID_LETTERS) ** ENDS
+    place = min(max(1, round(share * all_of_them)), all_of_them - 1)
+    letters = []
+    for _ in range(ENDS):
+        place, letter = divmod(place, len(ULID_LETTERS))
+        letters.append(ULID_LETTERS[letter])
+    return "".join(reversed(letters))
 
 
 def _groups() -> Select[Any]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterable
 from typing import Any
 
+import pytest
+
+from app.group import CacheRecord, Group
 from app.store import training_log
 from app.store.base import Label
 from app.store.sides import split_of
 from app.store.sql import SqlStore
 from app.store.training_log import LoggedGroup, TrainingLog
-from tests.store.groups import START, make_group, trace_id_at
+from tests.store.groups import START, failed_group, make_group, trace_id_at
 
 
 async def fill(store: SqlStore, count: int) -> list[str]:
@@ -66,3 +71,50 @@ async def test_held_out_prompts_are_drawn_once_each_by_seed(store: SqlStore) -> 
     assert len({logged.rows()[0]["prompt_hash"] for logged in drawn}) == len(drawn)
     assert again["trace_id"] in {logged.group.trace_id for logged in drawn}
     assert len(rotated) > 1
+
+
+async def keep(store: SqlStore, groups: Iterable[Group]) -> None:
+    for group in groups:
+        await store.append(group)
+    await store._drainer.settle(within_s=10)
+
+
+async def test_a_window_of_drawn_groups_leaves_out_what_nobody_drew(store: SqlStore) -> None:
+    def at(second: int, **task: Any) -> dict[str, Any]:
+        return {"task": {"trace_id": trace_id_at(START + second, second), **task}}
+
+    failed = failed_group(START + 4, **at(4))
+    cached = make_group(START + 5, cache=CacheRecord(hit=True, source_trace_id="a"), **at(5))
+    drawn = [make_group(START + second, **at(second)) for second in range(4)]
+    other = make_group(START + 6, **at(6, engine="other"))
+    await keep(store, [*drawn, failed, cached, other])
+    log = TrainingLog(store.engine)
+    count, groups = await log.drawn(START + 1, START + 9, most=100)
+    alone, (one,) = await log.drawn(START, START + 9, most=100, engine="other")
+
+    assert (count, [g.task.received_at - START for g in groups]) == (4, [1, 2, 3, 6])
+    assert (alone, one.task.engine) == (1, "other")
+
+
+async def test_of_a_long_window_some_are_read_evenly_and_the_same_again(store: SqlStore) -> None:
+    rng = random.Random(3)
+    ids = [trace_id_at(START + second, rng.getrandbits(80)) for second in range(400)]
+    await keep(
+        store, [make_group(START + n, task={"trace_id": each}) for n, each in enumerate(ids)]
+    )
+    log = TrainingLog(store.engine)
+    count, some = await log.drawn(START, START + 400, most=100)
+    _, again = await log.drawn(START, START + 400, most=100)
+    halves = [sum(g.task.received_at < START + 200 for g in some), len(some)]
+
+    assert count == 400
+    assert 70 <= len(some) <= 130
+    assert 30 <= halves[0] <= halves[1] - 30
+    assert [g.trace_id for g in again] == [g.trace_id for g in some]
+
+
+@pytest.mark.parametrize(
+    ("share", "end"), [(0.0, "001"), (1 / 32, "100"), (0.5, "G00"), (0.999999, "ZZZ")]
+)
+def test_a_share_of_random_ids_ends_below(share: float, end: str) -> None:
+    assert training_log._end_at(share) == end
