@@ -1,4 +1,4 @@
-"""The real world's nights are worth something only if held-out prompts share nothing with the rest."""
+"""A real night is worth something only if held-out prompts share nothing with the rest."""
 
 from __future__ import annotations
 
