@@ -107,7 +107,9 @@ class Job(Section):
         "", description="Name of the policy whose rows the canary recomputes; empty: all rows."
     )
     out: Path | None = Field(None, description="Where the policy's folder goes; null: beside it.")
-    memory_gb: float | None = Field(None, gt=0, description="Memory that the process may take.")
+    memory_gb: float | None = Field(
+        None, gt=0, description="Memory that the processes of one machine may take together."
+    )
     train: TrainConfig = Field(description="How to train.")
     canary: CanarySettings = Field(CanarySettings(), description="The check before training.")
 

@@ -22,6 +22,8 @@ from app.store.policies import Policy
 
 JOB, ROWS, SELECTION = "job.json", "rows.jsonl", "selection.json"
 METRICS, RESULT, LOG = "metrics.jsonl", "result.json", "train.log"
+SAYS = "verivote train: "
+"""How a line begins that the trainer itself wrote."""
 LAST = 5
 """Steps at the end of a run whose KL is the policy's."""
 
@@ -51,12 +53,16 @@ def make_job(
             "seed": seed,
             "objective": settings.objective,
             "objective_options": dict(settings.objective_options),
+            "shaping": settings.shaping.model_dump(),
             "lora": None if whole else {"r": settings.lora_rank, "alpha": settings.lora_alpha},
             "lr": settings.lr,
+            "warmup": settings.warmup,
+            "grad_clip": settings.grad_clip,
             "epochs": settings.epochs,
             "groups_per_step": settings.groups_per_step,
             "max_steps": settings.max_steps,
             "token_budget": settings.token_budget,
+            "gradient_checkpointing": settings.gradient_checkpointing,
             "dtype": settings.dtype,
             "checkpoint_every": settings.checkpoint_every,
             "threads": settings.threads,
@@ -137,13 +143,16 @@ class JobFolder:
         known = [step["kl"] for step in self.steps() if step.get("kl") is not None]
         return statistics.fmean(known[-LAST:]) if known else None
 
-    def last_words(self) -> str:
-        """The last line that the trainer wrote on standard error."""
+    def last_words(self, since: int) -> str:
+        """What the trainer wrote on standard error last, after `since` bytes of the log. A launcher
+        adds lines of its own, so those that begin as the trainer's go first."""
         try:
-            said = (self.path / LOG).read_text(encoding="utf-8", errors="replace").strip()
+            said = (self.path / LOG).read_bytes()[since:].decode(errors="replace")
         except FileNotFoundError:
             return ""
-        return said.splitlines()[-1].removeprefix("verivote train: ") if said else ""
+        lines = said.strip().splitlines()
+        own = [line for line in lines if line.startswith(SAYS)]
+        return (own or lines or [""])[-1].removeprefix(SAYS)
 
     def _json(self, name: str) -> dict[str, Any] | None:
         try:

@@ -25,8 +25,9 @@ from app.retrain.choosing import Chosen, Window, choose
 from app.retrain.evidence import Outcome, pair_up
 from app.retrain.gate import GateSettings, GateVerdict, judge
 from app.retrain.job import JobFolder, base_folder, make_job
+from app.retrain.moving import compare
 from app.retrain.objectives import check_name
-from app.retrain.process import find_python, train
+from app.retrain.process import base_tokenizer, find_python, make_command, train
 from app.retrain.report import Night, NightStatus, history_of, night_report
 from app.retrain.select import Selection
 from app.retrain.sieve import Lineage
@@ -88,7 +89,7 @@ async def claim_night(
 ) -> Claim:
     """Make a night ours, if nobody has it. Raises `ConfigError` for one that could not begin."""
     check_objective(settings)
-    find_python(settings.python)
+    make_command(Path(), settings)
     base_folder(settings, parts.engine_model)
     return await parts.nights.claim(
         day,
@@ -112,7 +113,7 @@ def check_objective(settings: RetrainSettings) -> None:
 async def plan_night(parts: NightParts, settings: RetrainSettings, day: date) -> Selection:
     """What a night of this day would train on. Nothing is written."""
     check_objective(settings)
-    lineage = await _lineage(parts, settings.engine)
+    lineage = await _lineage(parts, settings)
     window = _window(settings, day, parts.clock())
     seed = _seed(settings, day)
     chosen = await choose(parts.database_url, window, lineage, settings, seed=seed, with_rows=False)
@@ -185,6 +186,7 @@ class _Run:
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall time of each phase."""
     selection: dict[str, Any] | None = None
+    drift: dict[str, Any] | None = None
     training: dict[str, Any] | None = None
     steps: list[dict[str, Any]] = field(default_factory=list)
     verdict: GateVerdict | None = None
@@ -229,8 +231,11 @@ class _Run:
             seed=_seed(settings, night.day),
         )
         with self._in("select"):
-            if skip := await self._select(folder, job, settings):
-                return "skipped", skip
+            skip = await self._select(folder, job, settings)
+        with self._in("drift"):
+            self.drift = await self._drift(settings)
+        if skip:
+            return "skipped", skip
         with self._in("train"):
             result = await self._train(folder, settings)
         if result["outcome"] != "finished":
@@ -257,7 +262,7 @@ class _Run:
             self.selection = folder.selection()
             self.parts.tell("going on with what was chosen before")
             return ""
-        lineage = await _lineage(self.parts, settings.engine)
+        lineage = await _lineage(self.parts, settings)
         chosen: Chosen = await choose(
             self.parts.database_url,
             _window(settings, self.night.day, self.night.started_at),
@@ -272,15 +277,29 @@ class _Run:
             await asyncio.to_thread(self._write, folder, job, chosen)
         return chosen.selection.skip
 
+    async def _drift(self, settings: RetrainSettings) -> dict[str, Any] | None:
+        """Whether the traffic that is trained on is that of before. It warns and stops nothing."""
+        after = _window(settings, self.night.day, self.night.started_at)
+        before = Window(since=2 * after.since - after.until, until=after.since)
+        url = self.parts.database_url
+        try:
+            moving = await compare(url, before, after, engine=settings.engine)
+        except StoreError as away:
+            log.warning("night %s cannot look for drift: %s", self.night.id, away.message)
+            return None
+        if moved := moving.report.drifted:
+            self.parts.tell(f"the traffic has moved: {', '.join(moved)}")
+        return moving.to_json()
+
     def _write(self, folder: JobFolder, job: Mapping[str, Any], chosen: Chosen) -> None:
         folder.begin()
         folder.write(job, chosen.rows, chosen.selection.to_json())
 
     async def _train(self, folder: JobFolder, settings: RetrainSettings) -> Mapping[str, Any]:
-        python = find_python(settings.python)
+        command = make_command(folder.path, settings)
         try:
             result = await train(
-                folder, python, on_steps=lambda n: self.parts.tell(f"trained {n} steps")
+                folder, command, on_steps=lambda n: self.parts.tell(f"trained {n} steps")
             )
         finally:
             self.steps = folder.steps()
@@ -354,6 +373,7 @@ class _Run:
             return {**night.report, "night": {**night.report["night"], **ended}}
         report = night_report(
             about,
+            drift=self.drift,
             training=self.training,
             steps=self.steps,
             verdict=self.verdict,
@@ -406,15 +426,25 @@ def _settings_of(night: NightRow) -> RetrainSettings:
         raise ConfigError(f"night {night.id} was begun by another version of verivote") from None
 
 
-async def _lineage(parts: NightParts, engine: str) -> Lineage:
-    known = await parts.policies.list(engine)
+async def _lineage(parts: NightParts, settings: RetrainSettings) -> Lineage:
+    known = await parts.policies.list(settings.engine)
     active = next((p for p in known if p.status == "active"), None)
     parent = active.name if active else await parts.base_model()
     return Lineage(
         parent=parent,
         ancestors=frozenset(lineage_of(active, known)),
+        tokenizer_digest=await _tokenizer(parts, settings),
         verifiers=dict(parts.verifiers),
     )
+
+
+async def _tokenizer(parts: NightParts, settings: RetrainSettings) -> str | None:
+    """None where this machine cannot train, and a dry run only looks at the log."""
+    try:
+        base, python = base_folder(settings, parts.engine_model), find_python(settings.python)
+    except ConfigError:
+        return None
+    return await base_tokenizer(base, python)
 
 
 def _window(settings: RetrainSettings, day: date, now: float) -> Window:

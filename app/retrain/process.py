@@ -2,7 +2,8 @@
 outliving it.
 
 It has its own session, a low priority, and the memory limit of the job; it is killed with whoever
-waits for it. Killed at any moment it goes on when it is started again in the same folder.
+waits for it, and so are all of its processes where it has several on this machine (launch.py).
+Killed at any moment it goes on when it is started again in the same folder.
 """
 
 from __future__ import annotations
@@ -10,25 +11,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.util
+import logging
 import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import app
 from app.errors import ConfigError, VerivoteError
+from app.retrain import launch
+from app.retrain.base_tokenizer import FILES
 from app.retrain.job import LOG, JobFolder
+from app.settings import RetrainSettings
 
 NICE = 10
 LOOK_S = 0.5
-ENDS = (0, 4, 5)
-"""Exit codes of app/retrain/train.py with a result: finished, stopped, refused."""
+TOKENIZER_WITHIN_S = 120.0
+"""A cold disk takes its time over the libraries that train."""
 INVALID, MISSING = 2, 3
+"""Exit codes of app/retrain/train.py."""
 
 OnSteps = Callable[[int], None]
+
+log = logging.getLogger("verivote.night")
 
 
 class TrainerFailed(VerivoteError):
@@ -50,23 +58,38 @@ def find_python(named: str) -> str:
     return sys.executable
 
 
-async def train(folder: JobFolder, python: str, *, on_steps: OnSteps) -> Mapping[str, Any]:
+def make_command(folder: Path, settings: RetrainSettings) -> list[str]:
+    """What starts the trainer. Raises `ConfigError` for a program that is not there."""
+    python = find_python(settings.python)
+    if settings.processes == 1:
+        return [python, "-m", "app.retrain.train", str(folder)]
+    started = launch.make_command(python, folder, processes=settings.processes, fsdp=settings.fsdp)
+    if not settings.launcher:
+        return started
+    first, *rest = settings.launcher
+    launcher = shutil.which(os.path.expanduser(first))
+    if launcher is None:
+        raise ConfigError(f"retrain.launcher: there is no program '{first}'")
+    return [launcher, *rest, *started]
+
+
+async def train(
+    folder: JobFolder, command: Sequence[str], *, on_steps: OnSteps
+) -> Mapping[str, Any]:
     """Run the trainer in its folder to the end; what it said. `on_steps` hears how far it is.
 
     Raises `ConfigError` when it will not have the job, `TrainerFailed` when it ended otherwise.
     """
     folder.forget_result()
     with (folder.path / LOG).open("ab") as log:
+        begun = log.tell()
         process = await asyncio.create_subprocess_exec(
-            python,
+            sys.executable,
             "-m",
             "app.retrain.child",
             str(NICE),
             str(os.getpid()),
-            python,
-            "-m",
-            "app.retrain.train",
-            str(folder.path),
+            *command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -81,12 +104,43 @@ async def train(folder: JobFolder, python: str, *, on_steps: OnSteps) -> Mapping
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
     result = folder.result()
-    if code in ENDS and result is not None:
+    if result is not None:  # written last of all, whatever a launcher made of the exit code
         return result
-    said = folder.last_words() or _ended(code)
+    said = folder.last_words(begun) or _ended(code)
     if code in (INVALID, MISSING):
         raise ConfigError(said)
     raise TrainerFailed(f"the trainer failed: {said} ({folder.path / LOG})")
+
+
+async def base_tokenizer(base: Path, python: str) -> str | None:
+    """Digest of the tokenizer in the folder `base`; None where there is none, or none that this
+    interpreter can load."""
+    if not any((base / name).exists() for name in FILES):
+        return None
+    process = await asyncio.create_subprocess_exec(
+        python,
+        "-m",
+        "app.retrain.base_tokenizer",
+        str(base),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=_environment(),
+    )
+    try:
+        async with asyncio.timeout(TOKENIZER_WITHIN_S):
+            said, complaint = await process.communicate()
+    except TimeoutError:
+        said, complaint = b"", b"it took too long"
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode == 0:
+        return said.decode().split()[-1]
+    why = complaint.decode("utf-8", "replace").strip().splitlines()[-1:] or ["no reason was given"]
+    log.warning("the tokenizer in %s cannot be loaded: %s", base, why[0])
+    return None
 
 
 async def _wait(process: asyncio.subprocess.Process, folder: JobFolder, on_steps: OnSteps) -> int:

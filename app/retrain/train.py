@@ -3,7 +3,7 @@
 Reads `job.json` (config.py: Job) and `rows.jsonl` (examples.py), and writes beside them
 `metrics.jsonl` (one line a step), `checkpoints/`, `result.json` and, under `out` or here, the
 policy's folder. Started again after any end it goes on, or says again what came out. With several
-devices: `accelerate launch --config_file app/retrain/configs/fsdp2.yaml -m app.retrain.train DIR`.
+processes: `python -m app.retrain.launch` (launch.py), which has the same exit codes.
 
 Exit codes:
     0  finished: `result.json` names the policy's folder
@@ -64,8 +64,9 @@ def main(arguments: list[str]) -> int:
             raise
         _say("not enough memory: raise memory_gb or lower train.token_budget")
         return FAILED
-    if _is_first():
-        write_file(folder / RESULT, json.dumps(result, indent=1).encode())
+    if not _is_first():
+        return FINISHED  # any other code would end the first process while it writes
+    write_file(folder / RESULT, json.dumps(result, indent=1).encode())
     if result["reason"]:
         _say(f"{result['outcome']}: {result['reason']}")
     return _EXITS[result["outcome"]]
@@ -105,9 +106,10 @@ def _result(trained: Trained) -> dict[str, Any]:
 
 
 def _limit_memory(job: Job) -> None:
-    """Of data, not of addresses: a GPU's driver reserves far more of those than it uses."""
+    """Of data, not of addresses: a GPU's driver reserves far more of those than it uses. The
+    processes of a machine have equal shares."""
     if job.memory_gb is not None:
-        most = int(job.memory_gb * 2**30)
+        most = int(job.memory_gb * 2**30) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 
@@ -151,8 +153,7 @@ def _is_first() -> bool:
 
 
 def _say(text: str) -> None:
-    if _is_first():
-        sys.stderr.write(f"verivote train: {text}\n")
+    sys.stderr.write(f"verivote train: {text}\n")
 
 
 if __name__ == "__main__":

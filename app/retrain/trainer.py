@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +22,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
+from accelerate.utils import DistributedType, gather_object
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
@@ -128,6 +129,7 @@ class _Run:
         self._units = units
         self._job = job
         self._accelerator = Accelerator()
+        _check_processes(self._accelerator)
         trained = [weight for weight in model.parameters() if weight.requires_grad]
         optimizer = torch.optim.AdamW(trained, lr=cfg.lr, betas=BETAS, weight_decay=0.0)
         self._model, self._optimizer = self._accelerator.prepare(model, optimizer)
@@ -350,6 +352,20 @@ def _made_before(target: Path, job: str) -> Trained:
         sha256=digest(target),
         steps=about["steps"],
     )
+
+
+def _check_processes(accelerator: Accelerator) -> None:
+    """Raises `ConfigError` where processes would train beside one another, or weights would not be
+    spread as was asked: accelerate says neither."""
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if accelerator.num_processes != started:
+        raise ConfigError(
+            f"{started} processes were started without a GPU for each: "
+            "set ACCELERATE_USE_CPU=true to train on processors"
+        )
+    spread = accelerator.distributed_type is DistributedType.FSDP
+    if os.environ.get("ACCELERATE_USE_FSDP") == "true" and not spread:
+        raise ConfigError("FSDP needs several GPUs: weights cannot be spread over processors")
 
 
 def _number(norm: Any) -> float:

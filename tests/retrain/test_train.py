@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from safetensors.torch import load_file
 
 from app.retrain.train import FAILED, FINISHED, INVALID, REFUSED, STOPPED, main
 from tests.parts import ROOT
@@ -140,32 +138,6 @@ def test_half_a_checkpoint_is_not_one(tmp_path, base, rows):
     assert run(torn) == FINISHED
 
     assert weights(torn) == weights(whole)
-
-
-def test_two_processes_come_to_what_one_does(tmp_path, base, rows):
-    one = write_job(tmp_path / "one", base, rows)
-    two = write_job(tmp_path / "two", base, rows)
-    assert main([str(one)]) == FINISHED
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-
-    done = subprocess.run(
-        [*launch, "-m", "app.retrain.train", two], env=ENVIRONMENT, capture_output=True, text=True
-    )
-
-    assert done.returncode == FINISHED, done.stderr
-    mine, theirs = (
-        load_file(folder / "policy-1" / "adapter_model.safetensors") for folder in (one, two)
-    )
-    for name, weight in mine.items():
-        torch.testing.assert_close(weight, theirs[name], rtol=0, atol=1e-3)
-    for here, there in zip(metrics(one), metrics(two), strict=True):
-        assert here["tokens"] == there["tokens"]
-        for name in ("loss", "entropy", "m2", "kl", "ess", "grad_norm"):
-            assert here[name] == pytest.approx(there[name], rel=1e-3, abs=1e-4)
-
-
-def metrics(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
 def test_a_finished_job_says_again_what_came_out(tmp_path, base, rows):
