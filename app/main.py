@@ -21,6 +21,7 @@ from app.doubts import Doubts
 from app.engines.base import Engine
 from app.errors import ConfigError, EngineUnavailable
 from app.evaluate import HeldOut, evaluate, held_out_of_file, held_out_of_log
+from app.fitting import NightlyFit
 from app.gateway import Rim
 from app.learning import Learning
 from app.metrics import observe_cache
@@ -273,6 +274,14 @@ def create_app(settings: Settings) -> FastAPI:
     )
     canaries = CanaryWatch(store.engine, settings.retrain.canary, clock=time.time)
     nightly = Nightly(night_parts(rim, store.engine), settings.retrain)
+    fitting = NightlyFit(
+        store.engine,
+        at=settings.routing.fit_at,
+        database=database_url(settings),
+        deadline_ms=settings.defaults.deadline_ms,
+        max_loss=settings.routing.max_loss,
+        clock=time.time,
+    )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -289,6 +298,7 @@ def create_app(settings: Settings) -> FastAPI:
                 policies,
                 canaries,
                 nightly,
+                fitting,
             )
             for part in parts:
                 await part.start()

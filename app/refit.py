@@ -2,26 +2,43 @@
 from outside, while gateways go on learning.
 
 Both save a version after the newest; gateways take it up and learn on from its place in the log.
+`python -m app.refit` is the fit in a process of its own: a job (`Job`, as JSON) on standard input,
+what came of each route on standard output, or exit code 1 with one line on standard error.
 """
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from app.errors import NotFound, StoreError
+from app.errors import NotFound, StoreError, VerivoteError
 from app.learning import read_model
 from app.routing.examples import Example, example_of
 from app.routing.fit import Fitted, RowsOfRoute
 from app.routing.model import DifficultyModel
+from app.store.database import open_engine
 from app.store.labelled import Event, LabelledLog, place_at
 from app.store.learned import Learned, LearnedStates
 
 PAGE = 200
 TRIES = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A fit of every route."""
+
+    database: str
+    """Its URL, password included."""
+    now: float
+    """Unix seconds."""
+    settle_s: float
+    max_loss: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,3 +173,41 @@ def _examples(events: Sequence[Event]) -> Iterator[tuple[str, Example]]:
 
 def _too_busy(route: str) -> StoreError:
     return StoreError(f"gateways keep saving versions of route '{route}'; try again")
+
+
+def told(done: Refit) -> str:
+    """One line about the fit of a route."""
+    fitted = done.fitted
+    aucs = [f"{value:.3f}" for value in (fitted.auc_trees, fitted.auc_online) if value is not None]
+    trees = "kept" if fitted.kept else "not better" if len(aucs) == 2 else "too few rows for them"
+    version = f", version {done.saved.version}" if done.saved else ""
+    order = f" ({aucs[0]} over {aucs[1]})" if len(aucs) == 2 else ""
+    return f"route {done.route}: {fitted.rows} rows, trees {trees}{order}{version}"
+
+
+def main() -> None:
+    job = Job(**json.load(sys.stdin))
+    try:
+        done = asyncio.run(_run(job))
+    except VerivoteError as failed:
+        sys.exit(failed.message)
+    sys.stdout.write("".join(f"{told(each)}\n" for each in done))
+
+
+async def _run(job: Job) -> tuple[Refit, ...]:
+    engine = open_engine(job.database)
+    try:
+        return await refit(
+            LabelledLog(engine),
+            LearnedStates(engine),
+            now=job.now,
+            settle_s=job.settle_s,
+            max_loss=job.max_loss,
+            tell=lambda said: None,
+        )
+    finally:
+        await engine.dispose()
+
+
+if __name__ == "__main__":
+    main()

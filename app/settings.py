@@ -321,6 +321,12 @@ class RoutingSettings(Section):
     learn_every_s: float = Field(
         60.0, ge=0.1, description="Seconds between two looks at what became known in the log."
     )
+    fit_at: str = Field(
+        "off",
+        pattern="^(off|([01][0-9]|2[0-3]):[0-5][0-9])$",
+        description="When the log is learned anew and trees are fitted, every day, as `03:30` in "
+        "UTC; `off`: when `verivote route fit` is called.",
+    )
     max_loss: float = Field(
         0.01,
         ge=0,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Subquery, delete, func, select
@@ -19,7 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from app.store.database import transact
 from app.store.tables import NAME_CHARS, learned
 
-LearnedKind = Literal["difficulty", "confidence"]
+LearnedKind = Literal["difficulty", "confidence", "fit"]
+"""`fit`: a nightly fit that a gateway has taken; its version is the day, and its state is empty."""
 
 KEPT_WHOLE = 8
 """The newest versions are all kept; of those before, about as many for each doubling of age."""
@@ -71,6 +73,19 @@ class LearnedStates:
         except _Taken:
             return False
         return True
+
+    async def claim_fit(self, day: date, *, now: float) -> bool:
+        """Whether the nightly fit of a day is the caller's: True for the first who asks."""
+        taken = Learned(
+            kind="fit",
+            route="",
+            version=day.toordinal(),
+            created_at=now,
+            labels=0,
+            last_trace_id=None,
+            state={},
+        )
+        return await self.save(taken)
 
     async def latest(self, kind: LearnedKind) -> Mapping[str, Learned]:
         """The newest version of every route, by route."""
