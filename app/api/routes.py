@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from app.api import chat, health, models, nights, traces
+from app.api import chat, drift, health, models, nights, traces
 from app.api.admission import Admission
 from app.api.errors import install_handlers
 from app.api.middleware import Edge
@@ -26,7 +26,8 @@ def install_api(app: FastAPI, settings: Settings, *, secret: bytes, keys: KeyRin
     app.state.keys = keys
     app.state.admission = Admission(settings.server.max_inflight)
     app.state.catalog = models.Catalog()
-    for router in (chat.router, models.router, traces.router, nights.router, health.router):
+    rooms = (chat, models, traces, nights, drift, health)
+    for router in (room.router for room in rooms):
         app.include_router(router)
     install_handlers(app)
     app.add_middleware(Edge, settings=settings.server)

@@ -11,10 +11,12 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.responses import PlainTextResponse
 
 from app import __version__
+from app.api.drift_query import DriftQuery
 from app.api.nights_query import RetrainForm
 from app.api.traces_query import FeedbackForm, TraceQuery
 from app.api.wire import ChatForm, VerifyForm
@@ -194,8 +196,36 @@ NIGHT = _object(
     },
     report=_or_null(OBJECT),
 )
+_WINDOW = _object({"since": NUMBER, "until": NUMBER, "groups": INTEGER, "read": INTEGER})
+_MOVED = _object(
+    {
+        "name": STRING,
+        "test": {"enum": ["ks", "chi2"]},
+        "before": INTEGER,
+        "after": INTEGER,
+        "psi": NUMBER,
+        "band": {"enum": ["stable", "moderate", "major"]},
+        "statistic": NUMBER,
+        "p": NUMBER,
+        "q": NUMBER,
+        "drifted": BOOLEAN,
+        "shift": STRING,
+    }
+)
+DRIFT = _object(
+    {
+        "object": {"const": "drift"},
+        "engine": STRING,
+        "before": _WINDOW,
+        "after": _WINDOW,
+        "moved": _array(_MOVED),
+        "not_compared": _array(STRING),
+        "drifted": _array(STRING),
+    }
+)
 REPLIES: Mapping[str, Schema] = {
     "Completion": COMPLETION,
+    "Drift": DRIFT,
     "Error": ERROR,
     "Label": LABEL,
     "Model": MODEL,
@@ -253,7 +283,7 @@ def _in_path(name: str, description: str) -> Schema:
     }
 
 
-def _in_query(form: type[TraceQuery]) -> list[Schema]:
+def _in_query(form: type[BaseModel]) -> list[Schema]:
     properties: dict[str, Schema] = form.model_json_schema()["properties"]
     return [
         {"name": name, "in": "query", "required": False, "schema": _without_null(schema)}
@@ -324,6 +354,7 @@ LIST_NIGHTS = _operation(
 GET_NIGHT = _operation(
     "get_night", _json(_ref("Night")), parameters=[_in_path("night_id", "Id of a night.")]
 )
+GET_DRIFT = _operation("get_drift", _json(_ref("Drift")), parameters=_in_query(DriftQuery))
 LIVEZ = _operation("livez", _STATUS)
 READYZ = _operation("readyz", _json(_object({"status": STRING, "checks": OBJECT})))
 VERSION = _operation(

@@ -29,6 +29,7 @@ COMMANDS = {
     "route": "Show what the router has learned, explain it, fit it and swap it.",
     "retrain": "Run a night, see how nights went, promote a policy and take it back.",
     "policies": "List the policies, newest first, and which one serves.",
+    "drift": "Compare the traffic of the last days with that of the days before.",
     "evaluate": "Have a policy answer held-out prompts, and say how often it is right.",
     "cache": "Look into the cache and empty it.",
     "version": "Print the version.",

@@ -59,6 +59,7 @@ def night_report(
     night: Night,
     *,
     selection: Selection | None = None,
+    drift: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
     steps: Iterable[Mapping[str, Any]] = (),
     verdict: GateVerdict | None = None,
@@ -68,6 +69,7 @@ def night_report(
 ) -> dict[str, Any]:
     """The whole report.
 
+    `drift` is what `moving.py` says of the traffic that was trained on against that of before;
     `training` is what the trainer wrote at its end and `steps` what it wrote of each step;
     `earlier` are reports of former nights, oldest first.
     """
@@ -76,6 +78,7 @@ def night_report(
         "version": REPORT_VERSION,
         "night": dataclasses.asdict(night),
         "selection": selection and selection.to_json(),
+        "drift": drift,
         "training": None
         if training is None
         else {**training, "curve": [{key: step.get(key) for key in CURVE} for step in steps]},

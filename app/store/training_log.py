@@ -17,7 +17,8 @@ from app.group import Group
 from app.store.base import Label
 from app.store.database import transact
 from app.store.sides import Side, Split
-from app.store.tables import groups, labels, payloads
+from app.store.tables import NAME_CHARS, groups, labels, payloads
+from app.store.texts import storable_text
 from app.store.training_rows import hash_prompt, to_training_rows
 
 PAGE = 200
@@ -70,7 +71,7 @@ class TrainingLog:
         window = [c.received_at >= since, c.received_at < until, ~c.cache_hit]
         window += [c.error_code.is_(None)]
         if engine:
-            window.append(c.engine == engine)
+            window.append(c.engine == storable_text(engine)[:NAME_CHARS])
         counting = select(func.count()).select_from(groups).where(*window)
         count = (await transact(self._engine, lambda db: db.execute(counting))).scalar_one()
         if count > most:

@@ -12,6 +12,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from app.ui.drift import DriftView, drift_view
 from app.ui.plots import Axis, Curve, Span, axis_around, curve, span
 from app.ui.render import STATIC, environment
 from app.ui.shown import show_line, show_number, show_percent, show_seconds
@@ -161,6 +162,8 @@ class NightPage:
     """The same upward."""
     canary: str
     """How the share of the traffic went; empty when there was none."""
+    drift: DriftView | None
+    """The traffic that was trained on against that of before; None where nobody looked."""
     left_out: tuple[CountRow, ...]
     """Groups that were not trained on, by reason."""
     samples_left_out: tuple[CountRow, ...]
@@ -196,6 +199,7 @@ def night_page(
         width=WIDTH,
         height=HEIGHT,
         canary=show_line(report["canary"]["explained"], 400) if report["canary"] else "",
+        drift=drift_view(moving) if (moving := report.get("drift")) else None,
         left_out=_counts(selection.get("left_out", {}), why or {}),
         samples_left_out=_counts(selection.get("samples_left_out", {}), why or {}),
     )
@@ -257,6 +261,12 @@ def _facts(report: Json) -> Iterable[Fact]:
     if phases := report.get("phases"):
         took = ", ".join(f"{phase} {show_seconds(seconds)}" for phase, seconds in phases.items())
         yield Fact(name="Wall time", value=show_seconds(sum(phases.values())), help=took)
+    if (moving := report.get("drift")) and moving["moved"]:
+        yield Fact(
+            name="Drift",
+            value=f"{len(moving['drifted'])} of {len(moving['moved'])}",
+            help="properties of the traffic that have moved",
+        )
     yield Fact(name="Objective", value=show_line(report["night"]["objective"], 40))
 
 

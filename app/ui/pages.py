@@ -18,10 +18,13 @@ from ulid import ULID
 
 from app.api.auth import SESSION_COOKIE, authenticate, sign_session, tenant_of_key
 from app.errors import NotFound, RequestError, Unauthenticated, VerivoteError
+from app.retrain.moving import compare, windows
 from app.retrain.schedule import next_time
 from app.retrain.select import WHY
 from app.store.base import Label, LabelKind
+from app.store.database import database_url
 from app.ui.cache_page import cache_page
+from app.ui.drift import DriftQuery, drift_page
 from app.ui.forms import check_token, form_token, read_form
 from app.ui.labels import label_panel
 from app.ui.night import night_page
@@ -171,6 +174,18 @@ async def show_reliability(request: Request) -> Response:
     return render("reliability.html", page=context)
 
 
+@router.get("/drift")
+async def show_drift(request: Request) -> Response:
+    """Whether the traffic of the last days is that of before."""
+    await authenticate(request, "admin")
+    state = request.app.state
+    query = DriftQuery.parse(request.query_params)
+    before, after = windows(state.rim.clock(), query.days, query.before)
+    moving = await compare(database_url(state.settings), before, after, engine=query.engine)
+    context = drift_page(moving.to_json(), query, session=_has_session(request))
+    return render("drift.html", page=context)
+
+
 @router.get("/nights")
 async def list_nights(request: Request) -> Response:
     """What each night came to, and which policies there are."""
@@ -274,7 +289,10 @@ def _login(wanted: str, message: str, *, status: int = 200) -> Response:
 
 def _local_path(wanted: str) -> str:
     """Where to go after the login: a path of the pages, never another site."""
-    known = wanted.startswith(("/traces", "/nights")) or wanted in ("/cache", "/reliability")
+    known = wanted.startswith(("/traces", "/nights", "/drift")) or wanted in (
+        "/cache",
+        "/reliability",
+    )
     return wanted if known and "\\" not in wanted else "/traces"
 
 
