@@ -8,7 +8,9 @@ import math
 import multiprocessing
 import os
 import random
+import shutil
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -19,6 +21,7 @@ import pytest
 
 from app.group import Group
 from app.retrain.night import claim_night, today, work_night
+from app.retrain.process import base_tokenizer
 from app.sample import Origin
 from app.store.base import Label
 from app.store.nights import LEASE_S
@@ -27,6 +30,7 @@ from app.store.sql import SqlStore
 from app.store.training_rows import hash_prompt
 from tests.retrain.nights import NOON, owned_by, world
 from tests.retrain.tiny import TEMPERATURE, make_model, make_rows, save_model
+from tests.retrain.tokenizers_made import save_tokenizer
 from tests.store.groups import START, make_group, make_scored, trace_id_at
 from verifiers.base import Status
 
@@ -241,7 +245,14 @@ async def add_labels(folder: Path, labels: Sequence[Label]) -> None:
 async def test_a_hostile_log_is_left_out_reason_by_reason_and_the_night_runs(
     tmp_path: Path, base: Path, drawn: tuple[Group, ...]
 ) -> None:
-    good = [with_origin(group, "ours") for group in drawn]
+    base = save_tokenizer(Path(shutil.copytree(base, tmp_path / "with_tokenizer")))
+    ours = await base_tokenizer(base, sys.executable)
+    theirs = await base_tokenizer(
+        save_tokenizer(tmp_path / "another", reverse=True), sys.executable
+    )
+    assert ours is not None
+    assert theirs is not None
+    good = [with_origin(group, ours) for group in drawn]
     one = good[0]
     flood = [
         replace(
@@ -270,7 +281,7 @@ async def test_a_hostile_log_is_left_out_reason_by_reason_and_the_night_runs(
         with_mu(on_train(one, 3), -9999.0),
         with_mu(on_train(one, 9), math.nan),
         forged,
-        with_origin(on_train(one, 5), "theirs"),
+        with_origin(on_train(one, 5), theirs),
         on_train(one, 6, text="  "),
         on_train(one, 7, token_ids=None),
         on_train(one, 8, logprobs=(-1.0,)),
@@ -327,6 +338,20 @@ def with_mu(group: Group, value: float) -> Group:
 def with_origin(group: Group, tokenizer: str) -> Group:
     origin = Origin(tokenizer_digest=tokenizer)
     return replace(group, calls=tuple(replace(call, origin=origin) for call in group.calls))
+
+
+async def test_a_log_that_another_tokenizer_split_trains_nothing(
+    tmp_path: Path, base: Path, drawn: tuple[Group, ...]
+) -> None:
+    """All of it agrees with itself, so only the folder that is trained on can tell."""
+    base = save_tokenizer(Path(shutil.copytree(base, tmp_path / "with_tokenizer")))
+    wrong = [with_origin(group, "theirs") for group in drawn]
+    async with world(tmp_path, wrong, **TINY, base=str(base)) as here:
+        night = await here.night()
+
+    assert night.report is not None
+    assert night.status == "skipped"
+    assert night.report["selection"]["left_out"] == {"other_tokenizer": len(drawn)}
 
 
 async def test_a_log_of_nothing_but_faults_is_refused_cleanly(

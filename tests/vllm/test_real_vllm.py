@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -13,11 +14,14 @@ import httpx
 import orjson
 import pytest
 
+from app.engines.fingerprint import CHAT, TEMPLATE_ARGUMENTS, digest_ids
 from app.engines.openai import OpenAIEngine
-from app.sample import Sample
+from app.retrain.process import base_tokenizer
+from app.sample import Origin, Sample
 from app.task import Parameters
 from tests.builders import a_plan, a_task
 from tests.engines.drawing import an_engine, begin, take
+from tests.vllm.conftest import FOLDER
 
 pytestmark = pytest.mark.vllm
 
@@ -56,6 +60,27 @@ async def test_twenty_rounds_of_eight_are_trainable_and_each_is_one_call(
         assert sample.completion_tokens == len(sample.token_ids or ()) <= 16
         assert all(math.isfinite(mu) and mu <= 0 for mu in sample.logprobs or ())
     assert len({sample.text for sample in samples}) > len(TASKS)
+
+
+async def test_calls_say_where_they_come_from_as_the_models_folder_does(
+    engine: OpenAIEngine,
+) -> None:
+    """Version 0.32 answers beside `/v1`; the trainer gets the same digest from the folder."""
+    transformers = pytest.importorskip("transformers")
+    drawing = begin(engine, 1, plan=plan())
+    await take(drawing)
+    origin = drawing.calls[0].origin
+    folder = transformers.AutoTokenizer.from_pretrained(FOLDER / "model", local_files_only=True)
+    chat = folder.apply_chat_template(
+        list(CHAT), add_generation_prompt=True, return_dict=False, **TEMPLATE_ARGUMENTS
+    )
+
+    assert origin == Origin(
+        server_version=origin.server_version if origin else None,
+        tokenizer_digest=await base_tokenizer(FOLDER / "model", sys.executable),
+        chat_template_digest=digest_ids(chat),
+    )
+    assert re.fullmatch(r"vllm \d+\.\d+\.\d+\S*", origin.server_version or "")
 
 
 async def test_streamed_and_whole_replies_give_the_same_sample(engine: OpenAIEngine) -> None:
