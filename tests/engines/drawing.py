@@ -11,11 +11,13 @@ from app.engines.base import DeltaSink, Drawing
 from app.engines.openai import OpenAIEngine
 from app.errors import VerivoteError
 from app.plan import Draw, Plan
-from app.sample import Sample
+from app.sample import Delta, Sample
 from app.settings import EngineSettings
 from app.task import Task
 from tests.builders import a_plan, a_task
-from tests.fakes.upstream import Behaviour, FakeUpstream
+from tests.fakes.upstream import Behaviour, FakeUpstream, Steps, always, model_list
+
+VLLM = always(model_list("smol", owned_by="vllm"))
 
 
 @asynccontextmanager
@@ -63,3 +65,12 @@ async def take(drawing: Drawing) -> tuple[list[Sample], VerivoteError | None]:
     except VerivoteError as error:
         return samples, error
     return samples, None
+
+
+async def live(steps: Steps, **settings: Any) -> tuple[list[Delta], list[Any], Any, Any]:
+    """One live sample: its deltas, the samples, the error and the calls."""
+    deltas: list[Delta] = []
+    async with faked(always(steps), **settings) as (_, engine):
+        drawing = begin(engine, on_delta=deltas.append)
+        samples, error = await take(drawing)
+    return deltas, samples, error, drawing.calls
