@@ -41,6 +41,8 @@ ITS_SHARE = 2
 WAITS_S = (0.0, 1.0, 4.0, 15.0)
 """Before each try of a prompt that an engine had no room for, or failed at."""
 DEADLINE_MS = 300_000
+ITS_VERIFIERS = 3
+"""Tries of a prompt whose verifiers cannot be prepared: it may be the machine that is busy."""
 LOOKED_AT = 20
 """Groups looked at for each held-out prompt that is wanted: most prompts come more than once."""
 KEYS = frozenset(("prompt", "messages", "verifiers", "max_tokens", "slice", "cluster"))
@@ -64,8 +66,8 @@ async def evaluate(
 ) -> tuple[Outcome, ...]:
     """What `policy`, a model of the engine, makes of the prompts, in their order.
 
-    A prompt whose verifiers cannot be used any more is left out, for every policy alike. Raises
-    `EngineError` when one could not be answered.
+    A prompt whose verifiers cannot be used any more is left out. Raises `EngineError` when one
+    could not be answered.
     """
     apart = replace(
         rim,
@@ -100,14 +102,16 @@ def _at_once(rim: Rim, engine: str, k: int) -> int:
 
 
 async def _outcome(rim: Rim, prompt: HeldOut, policy: str, k: int, seed: int) -> Outcome | None:
-    try:
-        drawn = await _answer(rim, prompt, policy, k, seed, greedy=False)
-        greedy = await _answer(rim, prompt, policy, 1, seed, greedy=True)
-    except RequestError:
-        return None
-    side = Side(prompt.cluster, "gate")
-    outcome = outcome_of(drawn, greedy, side)
-    return replace(outcome, slices={**outcome.slices, **prompt.slices})
+    for wait_s in WAITS_S[:ITS_VERIFIERS]:
+        await asyncio.sleep(wait_s)
+        try:
+            drawn = await _answer(rim, prompt, policy, k, seed, greedy=False)
+            greedy = await _answer(rim, prompt, policy, 1, seed, greedy=True)
+        except RequestError:
+            continue
+        outcome = outcome_of(drawn, greedy, Side(prompt.cluster, "gate"))
+        return replace(outcome, slices={**outcome.slices, **prompt.slices})
+    return None
 
 
 async def _answer(

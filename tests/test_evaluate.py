@@ -22,7 +22,7 @@ from tests.fakes.upstream import FakeUpstream, Request, Steps, error_reply, in_t
 from tests.retrain.logged import logged
 from tests.running import settings_for
 from tests.store.groups import START
-from verifiers.base import VerifierSpec
+from verifiers.base import BadCheck, VerifierSpec
 
 RIGHT, WRONG = "Answer: 42", "Answer: 41"
 
@@ -87,6 +87,28 @@ async def test_an_engine_that_stumbles_is_asked_again(tmp_path):
         (outcome,) = await ask(fake, tmp_path, k=2)
 
     assert outcome.pass_at_1 == 1.0
+
+
+@pytest.mark.parametrize(("failures", "answered"), [(2, 1), (1_000, 0)])
+async def test_verifiers_that_a_busy_machine_could_not_prepare_are_tried_again(
+    tmp_path, monkeypatch, failures, answered
+):
+    refusals = iter([BadCheck("could not be prepared within 500 ms")] * failures)
+    monkeypatch.setattr("app.evaluate.WAITS_S", (0.0,) * 4)
+    async with FakeUpstream(scripted(RIGHT)) as fake:
+        prompts = held_out_of_file(prompts_file(tmp_path, *sums(1)), "main")
+        async with bare_rim(settings_for(tmp_path, fake.url)) as rim:
+            prepare = rim.runner.prepare
+
+            async def stumbling(*arguments: Any) -> Any:
+                if (refusal := next(refusals, None)) is not None:
+                    raise refusal
+                return await prepare(*arguments)
+
+            monkeypatch.setattr(rim.runner, "prepare", stumbling)
+            outcomes = await evaluate(rim, prompts, "m", 2, seed=3)
+
+    assert len(outcomes) == answered
 
 
 async def test_a_policy_that_the_server_does_not_know_fails_at_once_and_is_named(tmp_path):

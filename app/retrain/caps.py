@@ -70,10 +70,14 @@ def largest_share(tokens: Mapping[str, int], *, share: float, trusted: Collectio
 
 
 def cap_groups(
-    candidates: Sequence[Candidate], *, most: int, seed: int
+    candidates: Sequence[Candidate], *, most: int, parent: str, seed: int
 ) -> tuple[list[Candidate], list[Candidate]]:
-    """As many as fit into the night, drawn by seed. Kept, dropped."""
-    drawn = sorted(candidates, key=lambda c: _draw(seed, c.trace_id))
+    """As many as fit into the night: the parent's first, each kind drawn by seed. Kept, dropped.
+
+    An older policy's groups only have samples to push up, and of things that the parent may have
+    learned already.
+    """
+    drawn = sorted(candidates, key=lambda c: (c.policy != parent, _draw(seed, c.trace_id)))
     return drawn[:most], drawn[most:]
 
 

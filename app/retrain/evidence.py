@@ -117,11 +117,13 @@ def outcome_of(group: Group, greedy: Group | None = None, side: Side | None = No
 
 
 def pair_up(incumbent: Iterable[Outcome], candidate: Iterable[Outcome]) -> tuple[Pair, ...]:
-    """Both policies prompt by prompt. Raises `ValueError` unless the prompts are the same."""
+    """Both policies, prompt by prompt, on what both were asked.
+
+    A prompt that was left out for one of them, because a verifier could not be prepared just then,
+    says nothing of either. Raises `ValueError` when a prompt was answered twice.
+    """
     old, new = _by_prompt(incumbent), _by_prompt(candidate)
-    if alone := sorted(old.keys() ^ new.keys()):
-        raise ValueError(f"{len(alone)} prompts were answered by one policy only: {alone[0]}, …")
-    return tuple(Pair(old[prompt], new[prompt]) for prompt in sorted(old))
+    return tuple(Pair(old[prompt], new[prompt]) for prompt in sorted(old.keys() & new.keys()))
 
 
 def script_of(text: str) -> str:

@@ -140,7 +140,9 @@ class Selecting:
             chosen, share=settings.tenant_share, trusted=settings.trusted, seed=seed
         )
         left_out["tenant_cap"] += len(dropped)
-        chosen, dropped = cap_groups(chosen, most=settings.max_groups, seed=seed)
+        chosen, dropped = cap_groups(
+            chosen, most=settings.max_groups, parent=self._lineage.parent, seed=seed
+        )
         left_out["night_full"] += len(dropped)
         chosen.sort(key=lambda c: (-c.pass_rate, c.trace_id))
         weights = difficulty_weights([c.pass_rate for c in chosen])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.retrain.caps import cap_prompts, cap_tenants, largest_share
+from app.retrain.caps import cap_groups, cap_prompts, cap_tenants, largest_share
 from app.retrain.sieve import Candidate
 
 
@@ -88,3 +88,27 @@ def test_the_limit_is_the_largest_that_holds(
 @pytest.mark.parametrize("share", [0.02, 1.0])
 def test_without_tenants_there_is_no_limit_to_find(share: float) -> None:
     assert largest_share({}, share=share, trusted=()) == 0.0
+
+
+def test_a_full_night_takes_what_its_parent_drew_before_older_groups() -> None:
+    older = [candidate(i, policy="policy-2") for i in range(30)]
+    fresh = [candidate(30 + i) for i in range(30)]
+
+    def night(most: int, seed: int) -> list[str]:
+        kept, dropped = cap_groups([*older, *fresh], most=most, parent="policy-3", seed=seed)
+        assert len(kept) + len(dropped) == 60
+        return [c.policy for c in kept]
+
+    assert set(night(20, seed=1)) == {"policy-3"}
+    assert Counter(night(40, seed=1)) == {"policy-3": 30, "policy-2": 10}
+
+
+def test_which_groups_fit_is_drawn_by_seed_whatever_their_order() -> None:
+    night = [candidate(i) for i in range(60)]
+    kept = [
+        [c.trace_id for c in cap_groups(given, most=20, parent="policy-3", seed=seed)[0]]
+        for seed, given in ((1, night), (1, night[::-1]), (2, night))
+    ]
+
+    assert kept[0] == kept[1]
+    assert set(kept[0]) != set(kept[2])
