@@ -1,0 +1,1 @@
+"""Subjects of the table that `bench/voting.py` prints, a file each."""
