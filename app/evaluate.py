@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -33,6 +33,8 @@ from app.store.tables import groups
 from app.store.training_log import TrainingLog
 from app.task import Options, Parameters, Task, text_of
 from verifiers.base import VerifierSpec
+
+T = TypeVar("T")
 
 AT_ONCE = 16
 """Prompts in flight at most."""
@@ -80,24 +82,30 @@ async def evaluate(
     async def one(prompt: HeldOut) -> Outcome | None:
         engine = prompt.task.engine
         if engine not in turns:
-            turns[engine] = asyncio.Semaphore(_at_once(rim, engine, k))
+            turns[engine] = asyncio.Semaphore(_at_once(rim, engine, k + 1))
         async with turns[engine]:
             return await _outcome(apart, prompt, policy, k, seed)
 
-    asked = [asyncio.ensure_future(one(prompt)) for prompt in prompts]
-    try:
-        outcomes = await asyncio.gather(*asked)
-    finally:
-        for each in asked:
-            each.cancel()
-        await asyncio.gather(*asked, return_exceptions=True)
+    outcomes = await _all_of(*(one(prompt) for prompt in prompts))
     return tuple(outcome for outcome in outcomes if outcome is not None)
 
 
-def _at_once(rim: Rim, engine: str, k: int) -> int:
-    """Prompts in flight. More than the engine has room for would be turned away, not queued."""
+async def _all_of(*work: Coroutine[Any, Any, T]) -> list[T]:
+    """What all came to. Where one fails, the others have ended before it is told."""
+    doing = [asyncio.ensure_future(each) for each in work]
+    try:
+        return await asyncio.gather(*doing)
+    finally:
+        for each in doing:
+            each.cancel()
+        await asyncio.gather(*doing, return_exceptions=True)
+
+
+def _at_once(rim: Rim, engine: str, samples: int) -> int:
+    """Prompts in flight, of so many samples each. More than the engine has room for would be turned
+    away, not queued."""
     settings = rim.settings.engines.get(engine)
-    room = settings.max_inflight // ITS_SHARE // k if settings else 1
+    room = settings.max_inflight // ITS_SHARE // samples if settings else 1
     return max(1, min(AT_ONCE, room))
 
 
@@ -105,8 +113,10 @@ async def _outcome(rim: Rim, prompt: HeldOut, policy: str, k: int, seed: int) ->
     for wait_s in WAITS_S[:ITS_VERIFIERS]:
         await asyncio.sleep(wait_s)
         try:
-            drawn = await _answer(rim, prompt, policy, k, seed, greedy=False)
-            greedy = await _answer(rim, prompt, policy, 1, seed, greedy=True)
+            drawn, greedy = await _all_of(
+                _answer(rim, prompt, policy, k, seed, greedy=False),
+                _answer(rim, prompt, policy, 1, seed, greedy=True),
+            )
         except RequestError:
             continue
         outcome = outcome_of(drawn, greedy, Side(prompt.cluster, "gate"))
