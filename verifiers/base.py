@@ -146,6 +146,8 @@ class Finding:
     """JSON values only; shown in the trace, never in the reply."""
     steps: tuple[float, ...] | None = None
     """Score per step, for process verifiers."""
+    step_ends: tuple[int, ...] | None = None
+    """Where each of `steps` ends, in characters of the candidate's text; None when not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +191,8 @@ class Verdict:
     reason: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)
     steps: tuple[float, ...] | None = None
+    step_ends: tuple[int, ...] | None = None
+    """Characters of the sample's text up to the end of each step."""
     hidden: bool = False
     """True when the client may not learn which verifier this was."""
     wait_ms: float = 0.0

@@ -52,6 +52,13 @@ def process_rewards(verdicts: Sequence[Verdict]) -> dict[str, tuple[float, ...]]
     return {v.verifier: v.steps for v in verdicts if v.role == "process" and v.steps is not None}
 
 
+def process_ends(verdicts: Sequence[Verdict]) -> dict[str, tuple[int, ...]]:
+    """Where the steps of `process_rewards` end, of the verifiers that say so."""
+    return {
+        v.verifier: v.step_ends for v in verdicts if v.role == "process" and v.step_ends is not None
+    }
+
+
 def gates_pass(verdicts: Sequence[Verdict]) -> bool:
     """True when nothing forbids a vote: every policy passed and no gate failed or broke.
 

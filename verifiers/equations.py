@@ -27,8 +27,8 @@ class Step:
 
     text: str
     """As it was read, without units."""
-    at: int
-    """Where its sign stands, in characters of the cleaned text: only their order means anything."""
+    end: int
+    """Where it ends, in characters of the text."""
     value: Fraction
     """What the left side comes to."""
     said: Fraction
@@ -38,12 +38,49 @@ class Step:
 
 def find_steps(text: str, *, rounding: bool = True) -> tuple[Step, ...]:
     """The steps of a text, in order. With `rounding` a correctly rounded result is right."""
-    text = text[:MAX_CHARS]
-    annotations = "\n".join(_ANNOTATION.findall(text))
-    found = [*_steps_of(_ANNOTATION.sub("", text), rounding)]
+    whole = _Text.of(text[:MAX_CHARS])
+    found = [*_steps_of(whole.replace(_ANNOTATION, ""), rounding)]
     known = {(step.value, step.said) for step in found}
+    annotations = whole.kept(_ANNOTATION)
     extra = [s for s in _steps_of(annotations, rounding) if (s.value, s.said) not in known]
     return tuple([*found, *extra][:MAX_STEPS])
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A text that was changed, and where each of its characters came from."""
+
+    text: str
+    ends: Sequence[int]
+    """For each character, the place behind it in the text as it was."""
+
+    @classmethod
+    def of(cls, text: str) -> _Text:
+        return cls(text, range(1, len(text) + 1))
+
+    def replace(self, pattern: re.Pattern[str], plain: str) -> _Text:
+        """As `pattern.sub(plain, …)`. What is put in place ends where the match did."""
+        parts: list[str] = []
+        ends: list[int] = []
+        last = 0
+        for match in pattern.finditer(self.text):
+            new = match.expand(plain)
+            parts += (self.text[last : match.start()], new)
+            ends += self.ends[last : match.start()]
+            ends += [self.ends[match.end() - 1]] * len(new)
+            last = match.end()
+        if not last:
+            return self
+        return _Text("".join([*parts, self.text[last:]]), [*ends, *self.ends[last:]])
+
+    def kept(self, pattern: re.Pattern[str]) -> _Text:
+        """What the pattern's group holds, one match a line."""
+        parts: list[str] = []
+        ends: list[int] = []
+        for match in pattern.finditer(self.text):
+            parts.append(match[1] + "\n")
+            ends += self.ends[match.start(1) : match.end(1) + 1]
+        return _Text("".join(parts), ends)
 
 
 _ANNOTATION = re.compile(r"<<([^<>\n]{1,200})>>")
@@ -122,9 +159,10 @@ def _tokenize(text: str) -> list[_Token]:
     return tokens
 
 
-def _steps_of(text: str, rounding: bool) -> Iterator[Step]:
+def _steps_of(written: _Text, rounding: bool) -> Iterator[Step]:
     for pattern, plain in _SIMPLE:
-        text = pattern.sub(plain, text)
+        written = written.replace(pattern, plain)
+    text = written.text
     tokens = _tokenize(text)
     for index, token in enumerate(tokens):
         if token.kind != "equal":
@@ -133,7 +171,8 @@ def _steps_of(text: str, rounding: bool) -> Iterator[Step]:
         right = _right_side(tokens, index)
         if left is None or right is None or not left.calculates:
             continue
-        step = _step(left, right, token, rounding)
+        end = written.ends[right.end - 1]
+        step = _step(left, right, token, end=end, rounding=rounding)
         if step is None or (not step.right and _is_taken_back(text, token.at, left, right)):
             continue
         yield step
@@ -301,7 +340,7 @@ def _written(kept: Sequence[_Token]) -> _Side:
     return _Side(" ".join(parts), frozenset(units), percent, kept[0].at, end, calculates)
 
 
-def _step(left: _Side, right: _Side, sign: _Token, rounding: bool) -> Step | None:
+def _step(left: _Side, right: _Side, sign: _Token, *, end: int, rounding: bool) -> Step | None:
     if left.percent and re.search(r"[-+]", left.expression):
         return None  # `50 + 10%` has two readings
     try:
@@ -317,7 +356,7 @@ def _step(left: _Side, right: _Side, sign: _Token, rounding: bool) -> Step | Non
     if not is_right and _mixes_measures(left, right):
         return None
     text = f"{left.expression} {sign.text} {right.expression}"
-    return Step(text=text[:MAX_SHOWN], at=sign.at, value=value, said=said, right=is_right)
+    return Step(text=text[:MAX_SHOWN], end=end, value=value, said=said, right=is_right)
 
 
 def _is_calculation(side: _Side) -> bool:

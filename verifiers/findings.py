@@ -47,12 +47,14 @@ def from_wire(wire: Mapping[str, Any]) -> Finding:
     reason = wire.get("reason")
     if not isinstance(reason, str):
         raise BadFinding("bad_reason")
+    steps = _steps_of(wire.get("steps"))
     return Finding(
         status=status,
         score=_score_of(status, wire.get("score")),
         reason=_printable(reason)[:MAX_REASON_CHARS],
         evidence=_evidence_of(wire.get("evidence")),
-        steps=_steps_of(wire.get("steps")),
+        steps=steps,
+        step_ends=_step_ends_of(wire.get("step_ends"), steps),
     )
 
 
@@ -80,6 +82,16 @@ def _steps_of(steps: object) -> tuple[float, ...] | None:
     if not isinstance(steps, list | tuple) or len(steps) > MAX_STEPS:
         raise BadFinding("bad_steps")
     return tuple(_clamped(step) for step in steps)
+
+
+def _step_ends_of(ends: object, steps: tuple[float, ...] | None) -> tuple[int, ...] | None:
+    if ends is None:
+        return None
+    if not isinstance(ends, list | tuple) or len(ends) != len(steps or ()):
+        raise BadFinding("bad_step_ends")
+    if not all(isinstance(end, int) and not isinstance(end, bool) and end > 0 for end in ends):
+        raise BadFinding("bad_step_ends")
+    return tuple(ends)
 
 
 def _evidence_of(evidence: object) -> Mapping[str, Any]:

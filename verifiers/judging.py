@@ -138,6 +138,7 @@ def stamp(
         reason=finding.reason,
         evidence=finding.evidence,
         steps=finding.steps,
+        step_ends=finding.step_ends,
         hidden=member.hidden,
         wait_ms=wait_ms,
         run_ms=run_ms,

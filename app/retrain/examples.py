@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from array import array
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,9 @@ from app.errors import ConfigError
 
 Tokenise = Callable[[Mapping[str, Any]], tuple[list[int], list[int]]]
 """Ids of prompt and completion of a row that carries only texts."""
+Place = Callable[[Sequence[int], str, Sequence[int]], list[int] | None]
+"""Of a completion's ids, its text and places in the text (characters): how many tokens reach each
+place. None where ids and text do not fit together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +47,8 @@ class Example:
     step_scores: tuple[float, ...] = ()
     """Score of each step of the text, from its process verifiers."""
     step_ends: tuple[int, ...] = ()
-    """Number of completion tokens up to the end of each step; empty when it is not known where
-    the steps are."""
+    """Number of completion tokens up to the end of each step, rising; empty when it is not known
+    where the steps are."""
 
     @property
     def length(self) -> int:
@@ -72,10 +75,11 @@ class TrainingGroup:
 @dataclass(slots=True)
 class _Reader:
     tokenise: Tokenise | None
+    place: Place | None
     groups: dict[str, list[Example]] = field(default_factory=dict)
 
     def add(self, row: Mapping[str, Any], at: str) -> None:
-        example = _example(row, at, self.tokenise)
+        example = _example(row, at, self.tokenise, self.place)
         samples = self.groups.setdefault(example.group, [])
         if samples:
             first = samples[0]
@@ -93,18 +97,23 @@ class _Reader:
 
 
 def read_groups(
-    rows: Iterable[Mapping[str, Any]], *, tokenise: Tokenise | None = None
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    tokenise: Tokenise | None = None,
+    place: Place | None = None,
 ) -> tuple[TrainingGroup, ...]:
     """Groups in the order of their first rows. Raises `ConfigError` that names row and field."""
-    reader = _Reader(tokenise)
+    reader = _Reader(tokenise, place)
     for number, row in enumerate(rows, start=1):
         reader.add(row, f"row {number}")
     return _groups(reader)
 
 
-def read_file(path: Path, *, tokenise: Tokenise | None = None) -> tuple[TrainingGroup, ...]:
+def read_file(
+    path: Path, *, tokenise: Tokenise | None = None, place: Place | None = None
+) -> tuple[TrainingGroup, ...]:
     """The groups of a JSON Lines file. Raises `ConfigError` that names line and field."""
-    reader = _Reader(tokenise)
+    reader = _Reader(tokenise, place)
     try:
         with path.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, start=1):
@@ -132,7 +141,9 @@ def _groups(reader: _Reader) -> tuple[TrainingGroup, ...]:
     )
 
 
-def _example(row: Mapping[str, Any], at: str, tokenise: Tokenise | None) -> Example:
+def _example(
+    row: Mapping[str, Any], at: str, tokenise: Tokenise | None, place: Place | None
+) -> Example:
     prompt, completion = row.get("prompt_token_ids"), row.get("token_ids")
     mu = row.get("logprobs") if row.get("trainable") else None
     if not prompt or not completion:
@@ -142,7 +153,7 @@ def _example(row: Mapping[str, Any], at: str, tokenise: Tokenise | None) -> Exam
         prompt, completion = tokenise(row)
         mu = None
     completion_ids = _ids(completion, at, "token_ids")
-    scores, ends = _steps(row, at, len(completion_ids))
+    scores, ends = _steps(row, at, completion_ids, place)
     return Example(
         group=_text(row, "trace_id", at),
         sample=_whole(row.get("sample"), at, "sample"),
@@ -221,7 +232,7 @@ def _weight(row: Mapping[str, Any], at: str) -> float:
 
 
 def _steps(
-    row: Mapping[str, Any], at: str, length: int
+    row: Mapping[str, Any], at: str, ids: array[int], place: Place | None
 ) -> tuple[tuple[float, ...], tuple[int, ...]]:
     """Scores of all process verifiers in one list, with places only where every one has them."""
     by_verifier = row.get("step_rewards") or {}
@@ -230,6 +241,7 @@ def _steps(
         raise ConfigError(f"{at}: 'step_rewards' and 'step_ends' are objects of lists by verifier")
     placed: list[tuple[int, float]] = []
     scores: list[float] = []
+    text = str(row.get("text") or "")
     for name, values in by_verifier.items():
         if not _are_scores(values):
             raise ConfigError(f"{at}: 'step_rewards.{name}' must be a list of numbers from 0 to 1")
@@ -237,15 +249,18 @@ def _steps(
         ends = ends_by_verifier.get(name)
         if ends is None:
             continue
-        if len(ends) != len(values) or list(ends) != sorted(set(ends)) or not _inside(ends, length):
+        if len(ends) != len(values) or not _inside(ends, len(text)):
             raise ConfigError(
-                f"{at}: 'step_ends.{name}' must rise from 1 to {length}, one for each step"
+                f"{at}: 'step_ends.{name}' must be places in 'text', one for each step"
             )
         placed.extend(zip(ends, (float(value) for value in values), strict=True))
-    if placed and len(placed) == len(scores):
-        placed.sort()
-        return tuple(score for _, score in placed), tuple(end for end, _ in placed)
-    return tuple(scores), ()
+    placed.sort()
+    tokens = None
+    if place is not None and placed and len(placed) == len(scores):
+        tokens = place(ids, text, [end for end, _ in placed])
+    if tokens is None:
+        return tuple(scores), ()
+    return tuple(score for _, score in placed), tuple(tokens)
 
 
 def _are_scores(values: Any) -> bool:

@@ -46,7 +46,9 @@ def _write(folder: Path, form: str, target: Path, options: Mapping[str, int]) ->
 
     job = read_job(folder / JOB)
     objective = make_objective(job.train.objective, job.train.objective_options)
-    groups = read_file(folder / ROWS, tokenise=Tokeniser(job.base))
+    tokeniser = Tokeniser(job.base)
+    place = tokeniser.place if job.train.shaping.process_weight > 0 else None
+    groups = read_file(folder / ROWS, tokenise=tokeniser, place=place)
     units = make_units(groups, objective, job.train.shaping)
     if not units:
         raise ConfigError(f"none of {len(groups)} groups has what {objective.name} learns from")

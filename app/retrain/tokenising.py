@@ -1,12 +1,14 @@
-"""Texts → token ids, for answers of engines that sent none.
+"""Texts → token ids, for answers of engines that sent none; places in a text → tokens.
 
-Only for imitation: what another tokenizer split cannot be compared with µ. The prompt is rendered
-by the base model's own chat template, the answer ends with its end-of-sequence token.
+Ids that are made here are only imitated: what another tokenizer split cannot be compared with µ.
+The prompt is rendered by the base model's own chat template, the answer ends with its
+end-of-sequence token.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,33 @@ class Tokeniser:
             raise ConfigError(f"base: its chat template cannot render a prompt: {unfit}") from None
         answer = tokenizer.encode(row["text"], add_special_tokens=False)
         return list(prompt), [*answer, tokenizer.eos_token_id]
+
+    def place(self, ids: Sequence[int], text: str, ends: Sequence[int]) -> list[int] | None:
+        """How many of the ids reach each place in their text, in characters, rising.
+
+        What stands before the text, as thinking that a server cut off, counts for the first. None
+        when the ids do not end in the text. Raises `ConfigError` when the base has no tokenizer.
+        """
+        before = self._decode(ids).rstrip().rfind(text.rstrip())
+        if before < 0:
+            return None
+        counts = range(1, len(ids) + 1)
+        reached: list[int] = []
+        for end in ends:
+            after = reached[-1] - 1 if reached else 0
+            found = bisect_left(counts, before + end, after, key=lambda n: self._reach(ids[:n]))
+            reached.append(counts[found])
+        return reached
+
+    def _reach(self, ids: Sequence[int]) -> int:
+        """Whole characters of the ids: one that is cut inside decodes to a substitute."""
+        return len(self._decode(ids).rstrip("\ufffd"))
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        text: str = self._load().decode(
+            list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return text
 
     def _load(self) -> Any:
         if self._tokenizer is None:

@@ -87,7 +87,9 @@ def _run(folder: Path, job: Job) -> dict[str, Any]:
         torch.set_num_threads(job.train.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
     logging.disable_progress_bar()
-    groups = read_file(folder / ROWS, tokenise=Tokeniser(job.base))
+    tokeniser = Tokeniser(job.base)
+    place = tokeniser.place if job.train.shaping.process_weight > 0 else None
+    groups = read_file(folder / ROWS, tokenise=tokeniser, place=place)
     canary = job.canary if job.canary.rows else None
     with _progress() as on_step:
         engine = PeftEngine(

@@ -20,7 +20,7 @@ from app.store.content import level_of
 from app.store.sides import Side, split_of
 from app.task import text_of
 from verifiers.base import Verdict
-from verifiers.compose import compose_reward, process_rewards
+from verifiers.compose import compose_reward, process_ends, process_rewards
 
 NEUTRAL = {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
 """What is sent with every call that may be trained on."""
@@ -55,6 +55,7 @@ def to_training_rows(group: Group, side: Side | None = None) -> tuple[dict[str, 
 def _sample_part(group: Group, scored: Scored) -> dict[str, Any]:
     sample = scored.sample
     why_not = why_not_trainable(group, scored)
+    shown = [verdict for verdict in scored.verdicts if not verdict.hidden]
     return {
         "sample": sample.index,
         "round": sample.round,
@@ -75,7 +76,9 @@ def _sample_part(group: Group, scored: Scored) -> dict[str, Any]:
         "finished_ms": sample.finished_ms,
         "reward": training_reward(scored),
         "hidden_score": hidden_score(scored),
-        "step_rewards": process_rewards(scored.verdicts),
+        "step_rewards": process_rewards(shown),
+        # Places in a text that was changed afterwards would be places in another text.
+        "step_ends": process_ends(shown) if sample.raw_text is None else {},
         "verdicts": [_verdict(verdict) for verdict in scored.verdicts],
         "trainable": not why_not,
         "not_trainable": why_not,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from array import array
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -72,19 +73,38 @@ def test_texts_are_tokenised_and_have_no_mu():
     assert group.examples[0].mu is None
 
 
-def test_steps_are_kept_with_their_places():
-    said = row(step_rewards={"steps": [1.0, 0.0]}, step_ends={"steps": [1, 3]})
+def in_halves(ids: Sequence[int], text: str, ends: Sequence[int]) -> list[int]:
+    """As if every token had two characters."""
+    return [(end + 1) // 2 for end in ends]
 
-    (group,) = read_groups([said])
 
-    assert group.examples[0].step_scores == (1.0, 0.0)
+def test_steps_are_kept_with_their_places_in_order():
+    """A verifier may name a step after one that stands behind it."""
+    said = row(text="abcdef", step_rewards={"steps": [1.0, 0.0]}, step_ends={"steps": [5, 2]})
+
+    (group,) = read_groups([said], place=in_halves)
+
+    assert group.examples[0].step_scores == (0.0, 1.0)
     assert group.examples[0].step_ends == (1, 3)
 
 
-def test_steps_whose_places_are_not_all_known_have_none():
-    said = row(step_rewards={"steps": [1.0], "other": [0.5]}, step_ends={"steps": [1]})
+def test_steps_of_a_text_that_the_ids_do_not_say_have_no_places():
+    said = row(text="abcdef", step_rewards={"steps": [1.0, 0.0]}, step_ends={"steps": [2, 5]})
 
-    (group,) = read_groups([said])
+    (group,) = read_groups([said], place=lambda ids, text, ends: None)
+
+    assert group.examples[0].step_scores == (1.0, 0.0)
+    assert group.examples[0].step_ends == ()
+
+
+def test_steps_whose_places_are_not_all_known_have_none():
+    said = row(
+        text="abcdef",
+        step_rewards={"steps": [1.0], "other": [0.5]},
+        step_ends={"steps": [1]},
+    )
+
+    (group,) = read_groups([said], place=in_halves)
 
     assert group.examples[0].step_scores == (1.0, 0.5)
     assert group.examples[0].step_ends == ()
@@ -111,12 +131,12 @@ def test_steps_whose_places_are_not_all_known_have_none():
         ({"sample": -1}, "row 1: 'sample' must be a whole number from 0, not -1"),
         ({"step_rewards": {"steps": [2]}}, "row 1: 'step_rewards.steps' must be a list"),
         (
-            {"step_rewards": {"steps": [1, 1]}, "step_ends": {"steps": [2, 1]}},
-            "row 1: 'step_ends.steps' must rise from 1 to 3, one for each step",
+            {"text": "ab", "step_rewards": {"steps": [1, 1]}, "step_ends": {"steps": [2]}},
+            "row 1: 'step_ends.steps' must be places in 'text', one for each step",
         ),
         (
-            {"step_rewards": {"steps": [1]}, "step_ends": {"steps": [4]}},
-            "row 1: 'step_ends.steps' must rise from 1 to 3",
+            {"text": "ab", "step_rewards": {"steps": [1]}, "step_ends": {"steps": [3]}},
+            "row 1: 'step_ends.steps' must be places in 'text'",
         ),
     ],
 )

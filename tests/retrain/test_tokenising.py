@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from app.errors import ConfigError
 from app.retrain.examples import read_groups
 from app.retrain.tokenising import Tokeniser
+from tests.retrain.tokenizers_made import save_tokenizer
 
 pytestmark = pytest.mark.train
 
@@ -79,3 +80,30 @@ def test_a_tokenizer_is_not_loaded_for_rows_with_ids(tmp_path):
     (group,) = read_groups([known], tokenise=Tokeniser(tmp_path / "nowhere"))
 
     assert list(group.examples[0].completion_ids) == [4]
+
+
+def test_places_in_a_text_are_counted_in_tokens(tmp_path):
+    """One id a byte: é has two, and a place behind it is reached by the second."""
+    tokeniser = Tokeniser(save_tokenizer(tmp_path))
+    text = "né = 1. ok"
+    ids = ids_of(tmp_path, text)
+
+    assert tokeniser.place(ids, text, [1, 2, 6, 6, 10]) == [1, 3, 7, 7, 11]
+
+
+def test_what_a_server_cut_off_before_the_text_counts_for_its_first_step(tmp_path):
+    tokeniser = Tokeniser(save_tokenizer(tmp_path))
+
+    assert tokeniser.place(ids_of(tmp_path, "hm</think>\n1 = 1\n"), "1 = 1", [5]) == [16]
+
+
+def test_ids_that_say_another_text_place_nothing(tmp_path):
+    tokeniser = Tokeniser(save_tokenizer(tmp_path))
+
+    assert tokeniser.place(ids_of(tmp_path, "1 = 2"), "1 = 1", [5]) is None
+
+
+def ids_of(folder: Path, text: str) -> list[int]:
+    """With the end token, which is not part of the text."""
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    return [*tokenizer.encode(text), tokenizer.eos_token_id]

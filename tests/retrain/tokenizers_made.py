@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 
@@ -13,6 +13,7 @@ def save_tokenizer(folder: Path, *, reverse: bool = False) -> Path:
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet(), reverse=reverse)
     tokenizer = Tokenizer(models.BPE({"<end>": 0, **_numbered(alphabet)}, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>").save_pretrained(folder)
     return folder
 

@@ -158,6 +158,42 @@ def test_a_hidden_verifier_beside_an_open_one_has_no_part_in_the_reward() -> Non
     assert [v["hidden"] for v in row["verdicts"]] == [False, True]
 
 
+def with_steps(**changes: Any) -> Group:
+    scored = make_scored(0, "42")
+    judged = replace(
+        scored.verdicts[0],
+        **{
+            "verifier": "steps",
+            "role": "process",
+            "steps": (1.0, 0.0),
+            "step_ends": (4, 9),
+            **changes,
+        },
+    )
+    return replace(make_group(), scored=(replace(scored, verdicts=(judged,)),))
+
+
+def test_steps_have_their_scores_and_their_places_in_the_text() -> None:
+    (row,) = to_training_rows(with_steps())
+
+    assert row["step_rewards"] == {"steps": (1.0, 0.0)}
+    assert row["step_ends"] == {"steps": (4, 9)}
+
+
+def test_places_in_a_text_that_was_changed_are_not_told() -> None:
+    group = with_steps()
+    altered = replace(group.scored[0].sample, raw_text="```\n42\n```")
+    (row,) = to_training_rows(replace(group, scored=(replace(group.scored[0], sample=altered),)))
+
+    assert (row["step_rewards"], row["step_ends"]) == ({"steps": (1.0, 0.0)}, {})
+
+
+def test_steps_of_a_hidden_verifier_teach_nothing() -> None:
+    (row,) = to_training_rows(with_steps(hidden=True))
+
+    assert (row["step_rewards"], row["step_ends"]) == ({}, {})
+
+
 def test_where_only_hidden_verifiers_grade_the_reward_is_theirs() -> None:
     scored = make_scored(0, "42")
     alone = replace(scored, verdicts=(replace(scored.verdicts[0], hidden=True),))

@@ -46,6 +46,12 @@ def test_scores_are_clamped_and_only_graded_verdicts_have_one(status, score, kep
         ({"status": "pass", "evidence": {"a": math.nan}}, "bad_evidence"),
         ({"status": "pass", "steps": 3}, "bad_steps"),
         ({"status": "pass", "steps": [0.5, True]}, "bad_score"),
+        ({"status": "pass", "steps": [1.0], "step_ends": 3}, "bad_step_ends"),
+        ({"status": "pass", "steps": [1.0], "step_ends": [3, 4]}, "bad_step_ends"),
+        ({"status": "pass", "step_ends": [3]}, "bad_step_ends"),
+        ({"status": "pass", "steps": [1.0], "step_ends": [0]}, "bad_step_ends"),
+        ({"status": "pass", "steps": [1.0], "step_ends": [2.0]}, "bad_step_ends"),
+        ({"status": "pass", "steps": [1.0], "step_ends": [True]}, "bad_step_ends"),
     ],
     ids=str,
 )

@@ -46,6 +46,30 @@ async def test_the_first_wrong_step_is_named_and_the_score_is_the_share_of_right
     assert (verdict.role, verdict.decisive, judged.reward) == ("process", False, None)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "So 1 + 1 = 2|. Then 2 * 3 = 7|, and that is it.",
+        "\n <think>2 + 2 = 5</think>\n\n1 + 1 = 2 apples|.\n",
+        "Chained: 2 + 3 = 4 + 1| = 5|.",
+        r"\\( \frac{6}{2} = 3| \\) and **2 \times 4 = \\$9|**, then €4 − 1 = 3|.",
+        "Five times 4 = 20. - 5 multiplied by 4 = 21|",
+        "3 + 4\n= 7|\nNext: 50% of 8 = 4|",
+        "He pays 2*3=<<2*3=6>>6 dollars|.",
+        "In all <<48/2=24|>>twenty-four 𝄞. And 1 + 1 = 2|. Né: 2 + 2 = 4|",
+    ],
+    ids=ascii,
+)
+@shared_loop
+async def test_where_each_step_ends_is_told_in_characters_of_the_text(workers, text):
+    marks = [at - n for n, at in enumerate(i for i, char in enumerate(text) if char == "|")]
+
+    _, verdict = await judge(workers, text.replace("|", ""))
+
+    assert sorted(verdict.step_ends or ()) == marks, verdict
+    assert len(verdict.steps or ()) == len(marks)
+
+
 @shared_loop
 async def test_right_steps_prove_nothing(workers):
     panel = await workers.prepare([VerifierSpec(use="steps")], Check())

@@ -61,6 +61,8 @@ class Steps:
             return Finding(status=Status.ABSTAIN, reason="unfinished_thinking")
         steps = find_steps(text, rounding=rounding)
         scores = tuple(float(step.right) for step in steps)
+        before = len(candidate.text.rstrip()) - len(text)  # thinking, and space around it
+        ends = tuple(before + step.end for step in steps)
         wrong = [step for step in steps if not step.right]
         evidence: dict[str, Any] = {"steps": len(steps), "wrong": len(wrong)}
         if wrong:
@@ -78,14 +80,25 @@ class Steps:
                 reason="wrong_step",
                 evidence=evidence,
                 steps=scores,
+                step_ends=ends,
             )
         if len(steps) < least:
             return Finding(
-                status=Status.FAIL, reason="too_few_steps", evidence=evidence, steps=scores
+                status=Status.FAIL,
+                reason="too_few_steps",
+                evidence=evidence,
+                steps=scores,
+                step_ends=ends,
             )
         if not steps:
             return Finding(status=Status.ABSTAIN, reason="no_steps")
-        return Finding(status=Status.PASS, reason="steps_right", evidence=evidence, steps=scores)
+        return Finding(
+            status=Status.PASS,
+            reason="steps_right",
+            evidence=evidence,
+            steps=scores,
+            step_ends=ends,
+        )
 
     def canaries(self, prepared: Prepared) -> Sequence[Candidate]:
         return [Candidate(text="2 + 2 = 5"), Candidate(text="So 3 * 7 = 22 apples.")]
