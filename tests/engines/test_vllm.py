@@ -106,7 +106,7 @@ async def test_while_it_starts_requests_are_told_to_come_back(fake: FakeVLLM) ->
     assert isinstance(engine.ask, Decides)
 
 
-async def test_once_it_was_given_up_requests_are_told_why(fake: FakeVLLM) -> None:
+async def test_once_it_has_failed_requests_are_told_why(fake: FakeVLLM) -> None:
     fake.order("crash")
     async with running(fake) as engine:
         await until(engine, "failed")
