@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from app.errors import RequestError
 from app.retrain.drift import FEW, MAJOR, MODERATE
 from app.retrain.moving import BEFORE_DAYS, DAYS, MOST_DAYS
-from app.ui.plots import Axis, Span, axis_around, span
+from app.ui.plots import Axis, Span, span
 from app.ui.shown import show_line
 from app.ui.trace_list import QuickLink
 from app.ui.words import Badge
@@ -38,7 +38,9 @@ PROPERTIES: Mapping[str, tuple[str, str]] = {
 CHOICES = ((1, 7), (7, 28), (28, 84))
 """Days that are offered: the last ones, and those before to compare with."""
 
-AXIS_STEP = 0.25
+AXIS = Axis(least=0.0, most=1.0)
+"""Of PSIs; one that is larger ends where the axis does, so that the bands stay apart."""
+_SAME = Badge(kind="abstain", word="Not drifted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +72,6 @@ def _days_of(params: Mapping[str, str], name: str, usual: int) -> int:
     return int(said)
 
 
-_SAME = Badge(kind="abstain", word="Not drifted")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MovedRow:
     """One property in both windows."""
@@ -88,7 +87,7 @@ class MovedRow:
     state: Badge
     """Whether that is called drift."""
     span: Span
-    """From nothing to the PSI."""
+    """From 0 to the PSI."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,15 +140,13 @@ def drift_page(moving: Json, query: DriftQuery, *, session: bool) -> DriftPage:
 
 def drift_view(moving: Json) -> DriftView:
     """Pure."""
-    furthest = [moved["psi"] for moved in moving["moved"]]
-    axis = axis_around([2 * MAJOR, *furthest], step=AXIS_STEP)
     return DriftView(
         sentence=_sentence(moving),
         windows=(_window("Now", moving["after"]), _window("Before", moving["before"])),
-        rows=tuple(_row(moved, axis) for moved in moving["moved"]),
+        rows=tuple(_row(moved) for moved in moving["moved"]),
         not_compared=", ".join(_name(name).lower() for name in moving["not_compared"]),
-        end=f"{axis.most:g}",
-        bands=(axis.place(MODERATE), axis.place(MAJOR)),
+        end=f"{AXIS.most:g} or more",
+        bands=(AXIS.place(MODERATE), AXIS.place(MAJOR)),
     )
 
 
@@ -179,7 +176,7 @@ def _window(name: str, part: Json) -> str:
     return f"{name}: {when}, {part['groups']:,} groups{some}"
 
 
-def _row(moved: Json, axis: Axis) -> MovedRow:
+def _row(moved: Json) -> MovedRow:
     return MovedRow(
         name=_name(moved["name"]),
         help=PROPERTIES.get(moved["name"], ("", ""))[1],
@@ -188,7 +185,7 @@ def _row(moved: Json, axis: Axis) -> MovedRow:
         band=moved["band"],
         q=f"{moved['q']:.2g}" if moved["q"] >= 1e-4 else "< 0.0001",
         state=Badge(kind="error", word="Drifted") if moved["drifted"] else _SAME,
-        span=span(axis, 0.0, moved["psi"], moved["psi"]),
+        span=span(AXIS, 0.0, moved["psi"], moved["psi"]),
     )
 
 

@@ -10,8 +10,9 @@ import pytest
 from app.errors import ConfigError
 from app.retrain.night import claim_night, plan_night, today, work_night
 from app.store.nights import LEASE_S
+from tests.retrain.logged import logged
 from tests.retrain.nights import NOON, fake_trainer, owned_by, some_groups, why_left_out, world
-from tests.store.groups import START
+from tests.store.groups import START, trace_id_at
 
 DAY = today(START)
 
@@ -25,10 +26,51 @@ async def test_a_better_policy_serves_after_the_night(tmp_path):
     assert (policy.base_model, policy.night_id) == ("smol", night.id)
     assert policy.path == str(tmp_path / "policies" / "policy-1")
     assert here.adapters.calls == ["load policy-1"]
-    assert list(night.report["phases"]) == ["select", "train", "load", "evaluate", "gate"]
+    assert list(night.report["phases"]) == [
+        "select",
+        "drift",
+        "train",
+        "load",
+        "evaluate",
+        "gate",
+    ]
     assert night.report["gate"]["promote"]
     assert night.report["night"]["parent"] == "smol"
     assert here.told[-1].startswith("promoted: pass_at_1 ")
+
+
+async def test_traffic_that_has_moved_is_reported_and_stops_nothing(tmp_path):
+    """The night trains on a week; the week before had other prompts."""
+    week_s = 7 * 86_400
+    before = [at_earlier(group, week_s, n) for n, group in enumerate(some_groups(40))]
+    now = [logged(n, policy="smol", prompt=f"{'much ' * 60}{n}").group for n in range(40)]
+    async with world(tmp_path, [*before, *now]) as here:
+        night = await here.night()
+
+    drift = night.report["drift"]
+    assert night.status == "promoted"
+    assert drift["drifted"] == ["prompt_chars"]
+    assert (drift["engine"], drift["before"]["groups"], drift["after"]["groups"]) == (
+        "main",
+        40,
+        40,
+    )
+    assert drift["before"]["until"] == drift["after"]["since"]
+    assert "the traffic has moved: prompt_chars" in here.told
+
+
+async def test_a_night_that_is_skipped_says_too_whether_the_traffic_moved(tmp_path):
+    async with world(tmp_path, some_groups(3)) as here:
+        night = await here.night()
+
+    assert (night.status, night.report["drift"]["moved"]) == ("skipped", [])
+    assert night.report["drift"]["after"]["groups"] == 3
+
+
+def at_earlier(group, seconds, number):
+    at = group.task.received_at - seconds
+    task = replace(group.task, received_at=at, trace_id=trace_id_at(at, number))
+    return replace(group, task=task)
 
 
 async def test_the_next_night_starts_from_what_serves(tmp_path):
