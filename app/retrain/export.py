@@ -1,4 +1,4 @@
-"""`python -m app.retrain.export JOBDIR tinker|prime_rl TARGET [RANKS]`: a job for another trainer.
+"""`python -m app.retrain.export JOBDIR FORM TARGET [RANKS]`: a job for another trainer.
 
 Reads the same `job.json` and `rows.jsonl` as `app.retrain.train` and writes the new folder TARGET
 (exporters/). Exit codes: 0 written, 2 the job cannot be written in that form, 3 torch is missing.
@@ -15,12 +15,17 @@ from app.retrain.config import read_job
 from app.retrain.examples import read_file
 from app.retrain.exporters.prime_rl import write_prime_rl
 from app.retrain.exporters.tinker import write_tinker
+from app.retrain.exporters.verl import write_verl
 from app.retrain.objectives import make_objective
 from app.retrain.plan import make_units
 from app.retrain.train import FINISHED, INVALID, JOB, MISSING, ROWS
 
-FORMS: Mapping[str, Callable[..., None]] = {"tinker": write_tinker, "prime_rl": write_prime_rl}
-USAGE = "usage: python -m app.retrain.export JOBDIR tinker|prime_rl TARGET [RANKS]"
+FORMS: Mapping[str, Callable[..., None]] = {
+    "tinker": write_tinker,
+    "prime_rl": write_prime_rl,
+    "verl": write_verl,
+}
+USAGE = f"usage: python -m app.retrain.export JOBDIR {'|'.join(FORMS)} TARGET [RANKS]"
 
 
 def main(arguments: list[str]) -> int:

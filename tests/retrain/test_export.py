@@ -20,7 +20,9 @@ def job(tmp_path):
 def test_a_job_is_written_for_another_trainer(tmp_path, job):
     assert main([str(job), "tinker", str(tmp_path / "tinker")]) == FINISHED
     assert main([str(job), "prime_rl", str(tmp_path / "prime"), "2"]) == FINISHED
+    assert main([str(job), "verl", str(tmp_path / "verl")]) == FINISHED
 
+    assert len((tmp_path / "verl" / "rollouts.jsonl").read_text().splitlines()) == 32
     assert len(list((tmp_path / "tinker").glob("step-*.json"))) == 1
     assert {p.name for p in (tmp_path / "prime/rollouts/step_0").iterdir()} == {
         "rank_0.bin",
@@ -32,7 +34,7 @@ def test_a_job_is_written_for_another_trainer(tmp_path, job):
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["job", "verl", "out"], ["job", "tinker", "out", "2"], ["job", "prime_rl", "out", "0"]],
+    [[], ["job", "trl", "out"], ["job", "tinker", "out", "2"], ["job", "prime_rl", "out", "0"]],
 )
 def test_anything_else_is_a_usage_error(capsys, arguments):
     assert main(arguments) == INVALID

@@ -13,15 +13,14 @@ written down again in the tests with msgspec, and reads the files.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from app.retrain.config import TrainConfig
 from app.retrain.exporters.msgpack import pack
-from app.retrain.folders import write_folder
-from app.retrain.plan import Row, Unit, count_steps, make_step
+from app.retrain.exporters.run import Turn, token_advantages, write_steps
+from app.retrain.plan import Row, Unit
 
 SCHEMA = "prime-rl 2026-11"
 ENVIRONMENT = "verivote"
@@ -37,40 +36,23 @@ def write_prime_rl(
     ranks: int = 1,
 ) -> None:
     """Write `manifest.json` and `rollouts/` for `ranks` data ranks into the new folder `target`."""
-    steps = count_steps(
-        len(units),
-        groups_per_step=cfg.groups_per_step,
-        epochs=cfg.epochs,
-        max_steps=cfg.max_steps,
-    )
+    about = {
+        "form": "prime_rl",
+        "schema": SCHEMA,
+        "policy": cfg.name,
+        "objective": objective.name,
+        "ranks": ranks,
+        "left_out": ["the objective's loss: set [trainer.loss]"],
+    }
+    write_steps(target, units, cfg, _write, about, ranks=ranks)
 
-    def fill(folder: Path) -> None:
-        for number in range(steps):
-            step = make_step(
-                units,
-                number,
-                seed=cfg.seed,
-                groups_per_step=cfg.groups_per_step,
-                token_budget=cfg.token_budget,
-                ranks=ranks,
-            )
-            place = folder / "rollouts" / f"step_{number}"
-            place.mkdir(parents=True)
-            for rank, share in enumerate(step.shares):
-                batches = [_batch(rows) if rows else _filling(step.any_row) for rows in share]
-                (place / f"rank_{rank}.bin").write_bytes(pack(batches))
-        manifest = {
-            "form": "prime_rl",
-            "schema": SCHEMA,
-            "policy": cfg.name,
-            "objective": objective.name,
-            "steps": steps,
-            "ranks": ranks,
-            "left_out": ["the objective's loss: set [trainer.loss]"],
-        }
-        (folder / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
 
-    write_folder(target, fill)
+def _write(folder: Path, turn: Turn) -> None:
+    place = folder / "rollouts" / f"step_{turn.number}"
+    place.mkdir(parents=True)
+    for rank, share in enumerate(turn.step.shares):
+        batches = [_batch(rows) if rows else _filling(turn.step.any_row) for rows in share]
+        (place / f"rank_{rank}.bin").write_bytes(pack(batches))
 
 
 def _batch(rows: Sequence[Row]) -> list[Any]:
@@ -89,8 +71,7 @@ def _batch(rows: Sequence[Row]) -> list[Any]:
 def _row(row: Row) -> tuple[list[Any], ...]:
     example = row.example
     before, after = len(example.prompt_ids), len(example.completion_ids)
-    advantages = row.advantage if isinstance(row.advantage, tuple) else (row.advantage,) * after
-    weighted = [row.weight * float(a) for a in advantages]
+    weighted = list(token_advantages(row))
     known = example.mu is not None
     nothing = [0.0] * before
     return (

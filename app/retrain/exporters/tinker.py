@@ -22,16 +22,8 @@ from typing import Any
 
 from app.errors import ConfigError
 from app.retrain.config import BETAS, TrainConfig
-from app.retrain.folders import write_folder
-from app.retrain.plan import (
-    Denominators,
-    Row,
-    Step,
-    Unit,
-    count_steps,
-    learning_rate,
-    make_step,
-)
+from app.retrain.exporters.run import Turn, token_advantages, write_steps
+from app.retrain.plan import Denominators, Row, Step, Unit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,29 +71,13 @@ def write_tinker(
     """
     calls = _calls_of(objective)
     _check(units)
-    steps = count_steps(
-        len(units),
-        groups_per_step=cfg.groups_per_step,
-        epochs=cfg.epochs,
-        max_steps=cfg.max_steps,
-    )
 
-    def fill(folder: Path) -> None:
-        for number in range(steps):
-            step = make_step(
-                units,
-                number,
-                seed=cfg.seed,
-                groups_per_step=cfg.groups_per_step,
-                token_budget=cfg.token_budget,
-            )
-            rate = learning_rate(number, steps, peak=cfg.lr, warmup=cfg.warmup)
-            body = _step_body(step, calls, objective.name, rate)
-            (folder / f"step-{number:06d}.json").write_text(json.dumps(body), encoding="utf-8")
-        manifest = _manifest(cfg, objective, steps)
-        (folder / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    def write(folder: Path, turn: Turn) -> None:
+        body = _step_body(turn.step, calls, objective.name, turn.lr)
+        path = folder / f"step-{turn.number:06d}.json"
+        path.write_text(json.dumps(body), encoding="utf-8")
 
-    write_folder(target, fill)
+    write_steps(target, units, cfg, write, _about(cfg, objective))
 
 
 def _calls_of(objective: Any) -> tuple[_Call, ...]:
@@ -155,11 +131,8 @@ def _datum(row: Row, call: _Call, denominators: Denominators, objective: str) ->
     """The row as that call sees it, shifted: inputs without the last token, targets the first."""
     example = row.example
     length = len(example.completion_ids)
-    advantages = (
-        row.advantage if isinstance(row.advantage, tuple) else (float(row.advantage),) * length
-    )
-    scale = row.weight * _scale(objective, denominators, length)
-    values = [scale * a if call.takes(a) else 0.0 for a in advantages]
+    scale = _scale(objective, denominators, length)
+    values = [scale * a if call.takes(a) else 0.0 for a in token_advantages(row)]
     if not any(values):
         return None
     if call.loss_fn != "cross_entropy" and example.mu is None:
@@ -196,7 +169,7 @@ def _scale(objective: str, denominators: Denominators, length: int) -> float:
     return 1 / denominators.tokens
 
 
-def _manifest(cfg: TrainConfig, objective: Any, steps: int) -> dict[str, Any]:
+def _about(cfg: TrainConfig, objective: Any) -> dict[str, Any]:
     left_out = [
         name
         for name in _LEFT_OUT
@@ -206,7 +179,6 @@ def _manifest(cfg: TrainConfig, objective: Any, steps: int) -> dict[str, Any]:
         "form": "tinker",
         "policy": cfg.name,
         "objective": objective.name,
-        "steps": steps,
         "left_out": left_out,
         "create_model": {"lora_config": {"rank": cfg.lora.r if cfg.lora else 16, "seed": cfg.seed}},
     }
