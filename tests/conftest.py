@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.parts import require
 from tests.postgres import Server, find_programs, running_server
 from tests.redis_server import RedisServer, find_program, running_redis
 from tests.running import RunningGateway, running_gateway, settings_for
+
+# How long an example takes is the machine's doing: a test that fails on a busy one says nothing.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 @pytest.fixture

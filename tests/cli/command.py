@@ -35,7 +35,7 @@ def verivote(
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
 
 

@@ -96,6 +96,7 @@ async def test_a_stopped_postgres_costs_nothing(
     made = [make_group(START + i) for i in range(40)]
     async with running(open_store(postgres.new_database())) as store:
         await store.append(made[0])
+        await wait_until_drained(store)
         assert await listed(store) == [made[0].trace_id]
         postgres.stop()
         try:
@@ -148,6 +149,8 @@ async def test_what_was_left_at_close_drains_at_the_next_start(
         await store.append(make_group())
 
     async with running(open_store(url)) as store:
+        await wait_until_drained(store)
+
         assert await listed(store) == [make_group().trace_id]
 
 
@@ -172,8 +175,8 @@ async def test_a_row_that_no_database_takes_is_set_aside(
 
     async with running(open_store(url)) as store:
         await store.append(after)
-        found = await listed(store)
         health = await wait_until_drained(store)
+        found = await listed(store)
 
     is_taken = poison == "a trace id too long" and url.startswith("sqlite")
     assert [id_ for id_ in found if id_[0] == "c"] == [after.trace_id, before.trace_id]
@@ -184,8 +187,9 @@ async def test_a_row_that_no_database_takes_is_set_aside(
 
 
 async def test_a_newer_database_is_refused_at_start(url: str, open_store: OpenStore) -> None:
-    async with running(open_store(url)):
-        pass
+    async with running(open_store(url)) as store:
+        await store.append(make_group())
+        await wait_until_drained(store)
     engine = open_engine(url)
     async with engine.begin() as connection:
         await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
@@ -200,9 +204,11 @@ async def test_a_table_that_is_missing_is_the_databases_fault_not_the_rows(
 ) -> None:
     """Rejecting every row because of a half-restored backup would empty the spool for nothing."""
     async with running(open_store(url)) as store:
+        await store.append(make_group(START))
+        await wait_until_drained(store)
         async with store.engine.begin() as connection:
             await connection.run_sync(lambda c: _drop(c, verdicts))
-        await store.append(make_group())
+        await store.append(make_group(START + 1))
         await asyncio.sleep(0.2)
         health = await store.health()
 
