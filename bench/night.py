@@ -1,10 +1,11 @@
-"""Two nights on a small world, a bad night that the gate refuses, and a way back: all of it real.
+"""Two nights on a small world, a bad one that the gate refuses, and a way back: all of it real.
 
 A Llama of 0.64 M parameters is taught to work sums out and then to answer at once most of the time
 (bench/small_world). A server samples from it behind a real gateway; its users' prompts are logged
-with their verdicts; `verivote retrain run` trains, compares and promotes, twice. The third night
-uses the naive objective on the log of the second policy. Then the policy is taken back, and the
-time is taken until replies carry the old one.
+with their verdicts; `verivote retrain run` trains, compares and promotes. The second night is run
+twice on the same log, that of the first night's policy: with the naive objective, which the gate
+refuses, and with the usual one. Then the policy is taken back, and the time is taken until replies
+carry the old one.
 
 Every number is of held-out prompts answered through the gateway's own path, from the report of the
 night that compared them: greedy is one answer a prompt at temperature 0, sampled the mean of eight
@@ -32,7 +33,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -47,8 +48,6 @@ AT_ONCE = 12
 """Users."""
 FOLLOWS_S = 3.0
 """Gateways follow a change of policies within a second; after so long they have."""
-STARTS_S = 20.0
-"""A command takes less until its night begins, and a night more."""
 METRICS = ("greedy", "pass_at_1", "vote", "verified", "tokens")
 
 CONFIG = """
@@ -94,6 +93,8 @@ class World:
     folder: Path
     config: Path
     url: str = ""
+    quiet_since: float = field(default_factory=lambda: time.time() - 3_600)
+    """When the last users had their answers; Unix seconds."""
     seconds: dict[str, float] = field(default_factory=dict)
     nights: list[dict[str, Any]] = field(default_factory=list)
 
@@ -201,21 +202,32 @@ def served_by(url: str) -> str:
     return str(reply.json()["verification"]["policy"])
 
 
-def night(world: World, day: date, number: int, count: int, seed: int, objective: str) -> None:
-    """Users ask, then the night: its report goes into `world.nights`."""
+def users(world: World, number: int, count: int, seed: int) -> float:
+    """They ask what no night has seen; since when nobody else has asked, in Unix seconds."""
     asked = list(islice(prompts(1_000 * seed + number, held_out=False), count))
-    begun = time.time()
+    since = world.quiet_since
     with world.taking(f"users before night {number}"):
         asyncio.run(send(world.url, asked))
+        world.quiet_since = time.time()
         time.sleep(2)  # the log is written behind the replies
+    return since
+
+
+def night(world: World, number: int, objective: str, since: float) -> None:
+    """A night on what was logged since then: its report goes into `world.nights`.
+
+    It counts back from when it begins, which may be as long after this as `since` lies before the
+    first request: some twenty seconds, the time of the night before.
+    """
+    day = datetime.now(UTC).date() + timedelta(days=len(world.nights))
     with world.taking(f"night {number} ({objective})"):
-        # The day that is trained on is what was logged since the night before.
-        window = {"VERIVOTE__RETRAIN__WINDOW_DAYS": str((time.time() - begun + STARTS_S) / 86_400)}
+        window = {"VERIVOTE__RETRAIN__WINDOW_DAYS": str((time.time() - since) / 86_400)}
         wanted = ("--day", day.isoformat(), "--objective", objective)
         ended = verivote(world, "retrain", "run", *wanted, **window)
     shown = httpx.get(f"{world.url}/v1/admin/retrain/{ended['id']}", timeout=60).json()
-    world.nights.append(read_report(shown["report"]))
-    told = world.nights[-1]
+    time.sleep(FOLLOWS_S)
+    told = read_report(shown["report"])
+    world.nights.append({"number": number, **told, "serves_after": served_by(world.url)})
     say(f"  {told['policy']}: {told['status']}, {told['reason']}")
 
 
@@ -234,7 +246,7 @@ def read_report(report: dict[str, Any]) -> dict[str, Any]:
         "m2": max((step["m2"] for step in curve if step.get("m2") is not None), default=None),
         "metrics": {name: metrics[name] for name in METRICS if name in metrics},
         "checks": {check["name"]: check["passed"] for check in gate["checks"]} if gate else {},
-        "why": [check["reason"] for check in gate["checks"]] if gate else [],
+        "whys": {check["name"]: check["reason"] for check in gate["checks"]} if gate else {},
         "phases": report.get("phases"),
     }
 
@@ -336,23 +348,22 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         with running((*VERIVOTE, "serve", *known), folder / "gateway.log") as line:
             world.url = next(word for word in line.split() if word.startswith("http"))
             world.url = world.url.removesuffix("/v1")
-            today = datetime.now(UTC).date()
-            for number, objective in enumerate(("tapered", "tapered", "reinforce"), start=1):
-                day = today + timedelta(days=number - 1)
-                night(world, day, number, arguments.prompts, arguments.seed, objective)
+            since = users(world, 1, arguments.prompts, arguments.seed)
+            night(world, 1, "tapered", since)
+            since = users(world, 2, arguments.prompts, arguments.seed)
+            night(world, 2, "reinforce", since)
+            night(world, 2, "tapered", since)
             with world.taking("roll back"):
-                time.sleep(FOLLOWS_S)
-                serving = served_by(world.url)
                 back = roll_back(world)
     memory.stop()
     most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     return {
+        "command": " ".join(["python", "bench/night.py", "--seed", str(arguments.seed)]),
         "machine": f"{platform.machine()}, {os.cpu_count()} processors",
         "load": round(os.getloadavg()[0], 1),
         "arguments": {name: str(value) for name, value in vars(arguments).items()},
         "taught": taught,
         "nights": world.nights,
-        "serving_after_refusal": serving,
         "rollback": back,
         "seconds": world.seconds,
         "seconds_in_all": round(time.monotonic() - begun, 1),
@@ -373,13 +384,14 @@ def show(found: dict[str, Any]) -> None:
     prompts_of = first["pass_at_1"]["prompts"] if first else 0
     print(f"{prompts_of} held-out prompts, {K} samples each\n")
     print(
-        "night  objective  policy     status     greedy  sampled  change of sampled (95 %)     KL"
+        "night  objective  policy    outcome    greedy  sampled  change of sampled (95 %)   "
+        "    KL  serves after"
     )
     if first:
         numbers = f"{first['greedy']['incumbent']:6.3f}  {first['pass_at_1']['incumbent']:7.3f}"
-        print(f"    0  -          base       serves     {numbers}")
-    for number, each in enumerate(found["nights"], start=1):
-        head = f"{number:5}  {each['objective']:9}  {each['policy']:9}  {each['status']:9}"
+        print(f"    -  -          base      serves     {numbers}")
+    for each in found["nights"]:
+        head = f"{each['number']:5}  {each['objective']:9}  {each['policy']:8}  {each['status']:9}"
         if not each["metrics"]:
             print(f"{head}  {each['reason']}")
             continue
@@ -388,14 +400,19 @@ def show(found: dict[str, Any]) -> None:
         kl = "-" if each["kl"] is None else f"{each['kl']:.3f}"
         print(
             f"{head}  {greedy['candidate']:6.3f}  {sampled['candidate']:7.3f}  {change:26} {kl:>6}"
+            f"  {each['serves_after']}"
         )
-    print("\nnight  groups  steps  seconds")
-    for number, each in enumerate(found["nights"], start=1):
+    print("\nnight  objective  groups  steps  seconds")
+    for each in found["nights"]:
         phases = ", ".join(f"{name} {took:.1f}" for name, took in (each["phases"] or {}).items())
-        print(f"{number:5}  {each['groups'] or 0:6}  {each['steps']:5}  {phases}")
-    refused = found["nights"][-1]
-    print(f"\nnight 3 is {refused['status']}: {refused['reason']}")
-    print(f"after it {found['serving_after_refusal']} serves")
+        head = f"{each['number']:5}  {each['objective']:9}"
+        print(f"{head}  {each['groups'] or 0:6}  {each['steps']:5}  {phases}")
+    for each in found["nights"]:
+        if each["status"] != "promoted":
+            print(f"\n{each['policy']} ({each['objective']}) is {each['status']}:")
+            for name, passed in each["checks"].items():
+                if not passed:
+                    print(f"  {name}: {each['whys'][name]}")
     back = found["rollback"]
     print(
         f"rollback {back['from']} → {back['to']}: the command takes {back['command_s']} s, replies "
