@@ -30,6 +30,7 @@ SETTINGS = {
 }
 FLAGS = (
     *("--served-model-name", MODEL, "--max-model-len", "2048", "--enforce-eager"),
+    "--no-enable-chunked-prefill",  # or a seeded prompt that is read in two parts ends it
     *("--enable-lora", "--max-lora-rank", "16", "--logprobs-mode", "processed_logprobs"),
 )
 

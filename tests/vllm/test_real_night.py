@@ -42,7 +42,7 @@ def test_a_night_on_a_real_vllm_trains_loads_and_compares_an_adapter(tmp_path: P
     assert night["status"] in ("promoted", "refused"), night["reason"]
     assert night["metrics"]["pass_at_1"]["prompts"] == 10
     assert (night["selection"]["groups"], night["training"]["steps"]) == (8, 2)
-    assert set(night["phases"]) == {"select", "train", "load", "evaluate", "gate"}
+    assert {"select", "train", "load", "evaluate", "gate"} <= set(night["phases"])
     # What the server said of its samples is what the trainer makes of them.
     assert found["mu"]["float32"]["mean_abs"] < 0.1
     assert night["training"]["canary"]["mean"] < 0.1
