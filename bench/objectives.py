@@ -124,6 +124,7 @@ def train(
             "lr": 3e-4,
             "epochs": epochs,
             "max_steps": 10_000,
+            "easy_first": False,
             "dtype": "float32",
             "gradient_checkpointing": False,
             "checkpoint_every": 10_000,

@@ -75,6 +75,11 @@ class TrainConfig(Section):
     grad_clip: float = Field(1.0, gt=0, description="Largest norm of a gradient.")
     epochs: int = Field(2, ge=1, le=100, description="Times that every group is seen.")
     groups_per_step: int = Field(16, ge=1, description="Groups an update is made of.")
+    easy_first: bool = Field(
+        True,
+        description="In the first epoch from the groups with the most right samples to those with "
+        "the fewest; without it, and later, in an order drawn by seed.",
+    )
     max_steps: int = Field(128, ge=1, description="Updates at most.")
     token_budget: int = Field(
         16_384, ge=1, description="Padded tokens of one forward on one device."

@@ -60,6 +60,7 @@ def make_job(
             "grad_clip": settings.grad_clip,
             "epochs": settings.epochs,
             "groups_per_step": settings.groups_per_step,
+            "easy_first": settings.easy_first,
             "max_steps": settings.max_steps,
             "token_budget": settings.token_budget,
             "gradient_checkpointing": settings.gradient_checkpointing,

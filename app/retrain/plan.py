@@ -121,10 +121,20 @@ def make_step(
     seed: int,
     groups_per_step: int,
     token_budget: int,
+    easy_first: bool = False,
     ranks: int = 1,
 ) -> Step:
-    """Step `number` (from 0) of a run over `groups`, which holds the units of each."""
-    chosen = _groups_of_step(len(groups), number, seed=seed, groups_per_step=groups_per_step)
+    """Step `number` (from 0) of a run over `groups`, which holds the units of each.
+
+    Every epoch has an order of its own, drawn by seed; with `easy_first` that of the first one is
+    from the groups with the highest mean reward to those with the lowest (a curriculum).
+    """
+    order = _order_of(
+        groups, number, seed=seed, groups_per_step=groups_per_step, easy_first=easy_first
+    )
+    steps = _per_epoch(len(groups), groups_per_step)
+    place = number % steps
+    chosen = order[place * len(groups) // steps : (place + 1) * len(groups) // steps]
     packed = [
         _pack([unit for group in share for unit in groups[group]], token_budget)
         for share in _share(chosen, groups, ranks)
@@ -150,13 +160,27 @@ def _longest(groups: Sequence[Sequence[Unit]]) -> int:
     )
 
 
-def _groups_of_step(count: int, number: int, *, seed: int, groups_per_step: int) -> list[int]:
-    steps = _per_epoch(count, groups_per_step)
-    epoch, place = divmod(number, steps)
-    order = list(range(count))
+def _order_of(
+    groups: Sequence[Sequence[Unit]],
+    number: int,
+    *,
+    seed: int,
+    groups_per_step: int,
+    easy_first: bool,
+) -> list[int]:
+    """Places of all groups in the order of the epoch that step `number` belongs to."""
+    epoch = number // _per_epoch(len(groups), groups_per_step)
+    order = list(range(len(groups)))
     # A text seeds the generator the same way in every process and every version of Python.
     random.Random(f"{seed}/{epoch}").shuffle(order)
-    return order[place * count // steps : (place + 1) * count // steps]
+    if easy_first and epoch == 0:
+        order.sort(key=lambda group: -_mean_reward(groups[group]))
+    return order
+
+
+def _mean_reward(units: Sequence[Unit]) -> float:
+    rewards = [row.example.reward for unit in units for row in unit]
+    return sum(rewards) / len(rewards)
 
 
 def _share(chosen: Sequence[int], groups: Sequence[Sequence[Unit]], ranks: int) -> list[list[int]]:

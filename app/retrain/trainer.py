@@ -179,6 +179,7 @@ class _Run:
             seed=cfg.seed,
             groups_per_step=cfg.groups_per_step,
             token_budget=cfg.token_budget,
+            easy_first=cfg.easy_first,
             ranks=accelerator.num_processes,
         )
         sums = self._backward(step)

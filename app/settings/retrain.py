@@ -134,6 +134,9 @@ class RetrainSettings(Section):
     grad_clip: float = Field(1.0, gt=0, description="Largest norm of a gradient.")
     epochs: int = Field(2, ge=1, le=100, description="Times that every group is seen.")
     max_steps: int = Field(128, ge=1, description="Updates at most.")
+    easy_first: bool = Field(
+        True, description="Whether the first epoch goes from easy groups to hard ones."
+    )
     groups_per_step: int = Field(16, ge=1, description="Groups an update is made of.")
     token_budget: int = Field(
         16_384, ge=1, description="Padded tokens of one forward on one device."

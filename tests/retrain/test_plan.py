@@ -85,6 +85,30 @@ def test_epochs_have_orders_of_their_own_and_seeds_too():
     assert len({tuple(groups_of(number, seed)) for number in (0, 4) for seed in (0, 1)}) == 4
 
 
+def test_a_curriculum_begins_with_what_is_right_most_often_and_later_epochs_are_drawn():
+    rewards = [0.25, 0.75, 0.5, 0.25, 0.75, 0.5, 0.125, 0.875]
+    made = tuple(
+        tuple(
+            (Row(example=replace(an_example(g, s), reward=reward), advantage=0.5, group=g),)
+            for s in range(2)
+        )
+        for g, reward in enumerate(rewards)
+    )
+
+    def groups_of(number: int, seed: int = 0) -> list[int]:
+        step = step_of(made, number, seed=seed, groups_per_step=2, easy_first=True)
+        return sorted({row.group for row in rows_of(step)})
+
+    def rewards_of(number: int) -> list[float]:
+        return sorted(rewards[group] for group in groups_of(number))
+
+    easy_to_hard = [[0.75, 0.875], [0.5, 0.75], [0.25, 0.5], [0.125, 0.25]]
+    assert [rewards_of(number) for number in range(4)] == easy_to_hard
+    # Which of equally easy ones comes first is drawn, and so is the whole of later epochs.
+    assert len({tuple(groups_of(0, seed)) for seed in range(20)}) == 2
+    assert [rewards_of(number) for number in range(4, 8)] != easy_to_hard
+
+
 def test_groups_are_spread_evenly_over_steps():
     """Nine groups at four a step are two steps of four and five, not a third of one."""
     made = units(9)

@@ -49,6 +49,7 @@ def write_steps(
                 seed=cfg.seed,
                 groups_per_step=cfg.groups_per_step,
                 token_budget=cfg.token_budget,
+                easy_first=cfg.easy_first,
                 ranks=ranks,
             )
             lr = learning_rate(number, steps, peak=cfg.lr, warmup=cfg.warmup)
