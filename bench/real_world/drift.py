@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from app.retrain.canary import pick_rows
 from app.retrain.config import read_job
-from app.retrain.examples import read_file
+from app.retrain.examples import Example, read_file
 from app.retrain.job import JOB, ROWS
 from app.retrain.model import prepare_model
 from app.retrain.objectives.base import log_ratio
@@ -22,8 +25,20 @@ from app.retrain.scoring import score
 from app.retrain.tensors import make_batch
 from app.retrain.tokenising import Tokeniser
 
-ROWS_AT_MOST = 128
+ROWS_AT_MOST = 64
 TOGETHER = 16
+
+
+def drift_of(model: Any, rows: Sequence[Example]) -> torch.Tensor:
+    """log π − log µ of every completion token."""
+    parts = []
+    with torch.no_grad():
+        for first in range(0, len(rows), TOGETHER):
+            drawn = rows[first : first + TOGETHER]
+            batch = make_batch([Row(example=each, advantage=0.0, group=0) for each in drawn])
+            logprobs, _ = score(model, batch)
+            parts.append(log_ratio(batch, logprobs)[batch.mu_known].double())
+    return torch.cat(parts)
 
 
 def main(folder: Path, dtype: str) -> None:
@@ -32,14 +47,8 @@ def main(folder: Path, dtype: str) -> None:
     groups = read_file(folder / ROWS, tokenise=Tokeniser(job.base))
     model = prepare_model(job.base, job.parent_adapter, settings).eval()
     rows = pick_rows(groups, job.parent_policy, ROWS_AT_MOST)
-    parts = []
-    with torch.no_grad():
-        for first in range(0, len(rows), TOGETHER):
-            drawn = rows[first : first + TOGETHER]
-            batch = make_batch([Row(example=each, advantage=0.0, group=0) for each in drawn])
-            logprobs, _ = score(model, batch)
-            parts.append(log_ratio(batch, logprobs)[batch.mu_known].double())
-    every = torch.cat(parts)
+    every = drift_of(model, rows)
+    forgotten = drift_of(model, [replace(each, temperature=1.0) for each in rows])
     size = every.abs()
     print(
         json.dumps(
@@ -50,6 +59,7 @@ def main(folder: Path, dtype: str) -> None:
                 "mean": round(float(every.mean()), 4),
                 "p99": round(float(size.quantile(0.99)), 3),
                 "max": round(float(size.max()), 3),
+                "mean_abs_at_temperature_1": round(float(forgotten.abs().mean()), 4),
             }
         )
     )
