@@ -197,7 +197,7 @@ def read_report(report: dict[str, Any]) -> dict[str, Any]:
     return {
         **{key: about[key] for key in ("id", "policy", "parent", "objective", "status", "reason")},
         "selection": report["selection"],
-        "training": training,
+        "training": {name: value for name, value in training.items() if name != "folder"},
         "curve": [{key: step.get(key) for key in keep} for step in curve],
         "metrics": {name: gate["metrics"].get(name) for name in METRICS} if gate else {},
         "slices": gate["slices"] if gate else [],
@@ -305,10 +305,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     found: dict[str, Any] = {
-        "command": " ".join(["python", "bench/real_night.py", *sys.argv[1:]]),
+        "command": "python bench/real_night.py",
         "machine": f"{platform.machine()}, {os.cpu_count()} processors",
         "held_out": arguments.held_out,
-        "arguments": {name: str(value) for name, value in vars(arguments).items()},
+        "arguments": {n: v for n, v in vars(arguments).items() if n not in ("keep", "json")},
         "seeds": [],
     }
     with tempfile.TemporaryDirectory() as temporary:
