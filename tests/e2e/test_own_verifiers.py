@@ -43,6 +43,8 @@ def test_a_plug_in_that_cannot_be_loaded_is_refused_by_its_key(tmp_path):
 
 
 TIRING = '''
+from pathlib import Path
+
 from verifiers.base import Candidate, Finding, Prepared, Status
 
 class Tiring:
@@ -50,7 +52,6 @@ class Tiring:
 
     name, version, role, isolation = "tiring", "1", "outcome", "worker"
     options = {}
-    seen = 0
 
     def detect(self, check):
         return None
@@ -64,8 +65,11 @@ class Tiring:
     def verify(self, prepared, candidate, answer):
         if candidate.text != "bad":
             return Finding(status=Status.PASS)
-        self.seen += 1
-        return Finding(status=Status.PASS if self.seen > 1 else Status.FAIL)
+        # In a file: on a busy machine the next one may be looked at by another worker.
+        seen = Path(__file__).with_suffix(".seen")
+        tired = seen.exists()
+        seen.touch()
+        return Finding(status=Status.PASS if tired else Status.FAIL)
 '''
 
 
