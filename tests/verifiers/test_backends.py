@@ -282,6 +282,21 @@ async def test_a_cancelled_run_leaves_nobody(fake):
     assert [call["args"][0] for call in fake.calls()] == ["run", "rm"]
 
 
+async def test_a_run_can_be_cancelled_at_any_moment_of_its_start(fake):
+    sandbox = fake(size=1)
+    for turns in range(40):
+        running = asyncio.create_task(sandbox.run(JOB, 60_000))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        running.cancel()
+        done, _ = await asyncio.wait({running}, timeout=30)
+        assert done, f"cancelled after {turns} turns of the loop, it did not end"
+    async with asyncio.timeout(60):
+        await sandbox.close()
+
+    assert sandbox.pids == ()
+
+
 async def test_what_runs_in_a_container_ends_with_its_client(fake):
     """The client is killed and nobody removes anything: stdin is closed, and that ends it."""
     sandbox = fake()
