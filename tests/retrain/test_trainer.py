@@ -73,7 +73,7 @@ def test_what_was_rewarded_becomes_likelier(tmp_path, base, groups):
 
     assert (trained.outcome, trained.reason, trained.steps) == ("finished", "", 24)
     assert trained.folder == tmp_path / "policy-1"
-    assert odd_share(load(base, trained.folder)) > odd_share(make_model()) + 0.05
+    assert odd_share(load(base, trained.folder)) > odd_share(make_model()) + 0.03
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_every_weight_of_a_tiny_model_can_be_trained(tmp_path, base, groups):
     trained = train(tmp_path, base, groups, epochs=6, lora=None, lr=5e-3)
 
     after = AutoModelForCausalLM.from_pretrained(trained.folder)
-    assert odd_share(after) > odd_share(make_model()) + 0.05
+    assert odd_share(after) > odd_share(make_model()) + 0.03
 
 
 def test_a_night_goes_on_from_the_adapter_of_the_night_before(tmp_path, base, groups):
