@@ -97,7 +97,7 @@ def test_every_weight_of_a_tiny_model_can_be_trained(tmp_path, base, groups):
     trained = train(tmp_path, base, groups, epochs=6, lora=None, lr=5e-3)
 
     after = AutoModelForCausalLM.from_pretrained(trained.folder)
-    assert odd_share(after) > odd_share(make_model()) + 0.03
+    assert odd_share(after) > odd_share(make_model()) + 0.05
 
 
 def test_a_night_goes_on_from_the_adapter_of_the_night_before(tmp_path, base, groups):
