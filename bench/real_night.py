@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from night import ROOT, World, run, running, say, verivote
+from night import METRICS, ROOT, VERIVOTE, World, run, running, say, verivote
 from real_world.task import FAMILIES, Question, questions
 
 VLLM = ROOT / ".build/vllm"
@@ -43,7 +43,6 @@ MAX_TOKENS = 64
 DEADLINE_MS = 300_000
 READY_S = 300.0
 HELD_OUT_SEED = 77
-METRICS = ("greedy", "pass_at_1", "vote", "verified", "tokens")
 
 CONFIG = """
 [engines.main]
@@ -180,14 +179,11 @@ def night(world: World, number: int) -> dict[str, Any]:
     name = f"night {number}"
     with world.taking(name):
         wanted = ("--gateway", world.url, "--day", when.isoformat())
-        ended = json.loads(run(*VERIVOTE_RUN, *wanted, "--json"))
+        ended = json.loads(run(*VERIVOTE, "retrain", "run", *wanted, "--json"))
     shown = httpx.get(f"{world.url}/v1/admin/retrain/{ended['id']}", timeout=60).json()
     told = read_report(shown["report"]) | {"seconds": world.seconds[name]}
     say(f"  {told['policy']}: {told['status']}, {told['reason']}")
     return told
-
-
-VERIVOTE_RUN = (sys.executable, "-c", "from app.cli import main; main()", "retrain", "run")
 
 
 def read_report(report: dict[str, Any]) -> dict[str, Any]:
@@ -236,7 +232,7 @@ def measure(folder: Path, seed: int, arguments: argparse.Namespace) -> dict[str,
     known = ("--config", str(world.config), "--data", str(folder / "data"), "--port", "0")
     days, nights, costs = [], [], []
     begun = time.monotonic()
-    with running((*VERIVOTE_RUN[:3], "serve", *known), folder / "gateway.log") as line:
+    with running((*VERIVOTE, "serve", *known), folder / "gateway.log") as line:
         url = next(word for word in line.split() if word.startswith("http"))
         world.url = url.removesuffix("/v1")
         with world.taking("vLLM starts"):
